@@ -1,0 +1,81 @@
+"""Postgres access: two pools a service (request path and workers), transactions bound to a tenant."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+from opentelemetry import trace
+
+from libs.common.settings import ServiceSettings
+from libs.common.telemetry import trace_statements
+
+if TYPE_CHECKING:  # generic in the stubs only
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+_tracer = trace.get_tracer("tidemark.db")
+
+
+async def _open_pool(dsn: str, size: int, name: str) -> Pool:
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        command_timeout=60,
+        init=trace_statements,
+        server_settings={"application_name": name, "jit": "off"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """`api` obeys row-level security of one tenant; `worker` serves all tenants and joins on tenant_id itself."""
+
+    api: Pool
+    worker: Pool
+
+    @classmethod
+    async def open(cls, settings: ServiceSettings, service: str) -> "Database":
+        """Connect both pools; raises what asyncpg raises when the server cannot be reached."""
+        size = settings.database_pool_size
+        api = await _open_pool(settings.api_database_url.get_secret_value(), size, f"tidemark-{service}-api")
+        worker = await _open_pool(settings.worker_database_url.get_secret_value(), size, f"tidemark-{service}-worker")
+        return cls(api, worker)
+
+    async def close(self) -> None:
+        """Wait for borrowed connections, then close."""
+        await self.api.close()
+        await self.worker.close()
+
+    @asynccontextmanager
+    async def tenant(self, tenant: UUID) -> AsyncIterator[Connection]:
+        """One transaction of one tenant: rows of others neither show nor can be written."""
+        with _tracer.start_as_current_span("db transaction"):
+            async with self.api.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
+                yield connection
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Connection]:
+        """One transaction of a consumer or a job."""
+        with _tracer.start_as_current_span("db transaction"):
+            async with self.worker.acquire() as connection, connection.transaction():
+                yield connection
+
+    async def ping(self) -> None:
+        """Raise when a pool cannot answer."""
+        await self.api.fetchval("SELECT 1", timeout=2)
+        await self.worker.fetchval("SELECT 1", timeout=2)
+
+
+def rows(records: list[asyncpg.Record]) -> list[dict[str, Any]]:
+    """Records as plain dictionaries."""
+    return [dict(record) for record in records]

@@ -1,0 +1,7 @@
+"""Settings of query_executor."""
+
+from libs.common.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Nothing beyond what every service reads."""

@@ -1,0 +1,7 @@
+"""Settings of reporting."""
+
+from libs.common.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Nothing beyond what every service reads."""
