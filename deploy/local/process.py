@@ -1,0 +1,190 @@
+"""One managed child process: started in a session of its own, probed until ready, stopped within a budget."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local.accounts import Account
+from deploy.local.errors import NotReady, PortInUse, ProcessDied
+
+PROBE_SECONDS = 0.05
+LAST_LINES = 5
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class PortClaim:
+    """A port that a process listens on and the setting that changes it."""
+
+    port: int
+    setting: str
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How to run a process. `death_signal` is what Linux sends it when its supervisor is gone."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    ports: tuple[PortClaim, ...] = ()
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    death_signal: signal.Signals = signal.SIGKILL
+    stop_budget: float = 10.0
+    ready_timeout: float = 60.0
+
+
+@dataclass(eq=False)
+class ManagedProcess(ABC):
+    """The life of one child process; its output goes to a file, so that nobody has to read it along."""
+
+    name: str
+    log: Path
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _log_start: int = field(default=0, init=False, repr=False)
+
+    @abstractmethod
+    async def launch(self) -> Launch:
+        """Prepare what the process needs on disk (idempotent) and say how to run it."""
+
+    @abstractmethod
+    async def ready(self) -> bool:
+        """Whether the process does its work now; False, not an error, while it does not."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._child.pid if self._child and self._child.poll() is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code of the last run when it ended, negative for a signal."""
+        return self._child.poll() if self._child else None
+
+    async def start(self) -> None:
+        """Start and wait until ready. Raises PortInUse, ProcessDied, NotReady; leaves nothing behind then."""
+        self._launch = await self.launch()
+        for claim in self._launch.ports:
+            if not port_is_free(claim.port):
+                raise PortInUse(claim.port, self.name, claim.setting)
+        self._spawn()
+        try:
+            await self._wait_until_ready()
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def stop(self) -> None:
+        """End it with its stop signal, after the budget with SIGKILL to its whole group."""
+        if self.pid is None or self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(self._launch.stop_signal)
+        if not await self._ended(self._launch.stop_budget):
+            await self.kill()
+        self._kill_group()
+
+    async def kill(self) -> None:
+        """SIGKILL to the whole group, now."""
+        if self._child is None:
+            return
+        self._kill_group()
+        await self._ended(10.0)
+
+    def last_lines(self, count: int = LAST_LINES) -> list[str]:
+        """The end of what the present or last run printed."""
+        with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
+            file.seek(max(self._log_start, self.log.stat().st_size - 16_384))
+            lines = file.read().decode(errors="replace").splitlines()
+            return [line.strip() for line in lines if line.strip()][-count:]
+        return []
+
+    def died(self) -> ProcessDied:
+        """The error that describes its end."""
+        return ProcessDied(self.name, self.exit_code or 0, self.log, self.last_lines())
+
+    def _spawn(self) -> None:
+        launch = self._launch
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as output:
+            self._log_start = output.tell()
+            self._child = subprocess.Popen(
+                launch.command,
+                env=dict(launch.env),
+                cwd=launch.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C must reach the supervisor alone, which stops in order
+                user=launch.account.uid if launch.account else None,
+                group=launch.account.gid if launch.account else None,
+                extra_groups=[] if launch.account else None,
+                preexec_fn=die_with(os.getpid(), launch.death_signal),
+            )
+
+    async def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self._launch.ready_timeout
+        while time.monotonic() < deadline:
+            if self.exit_code is not None:
+                raise self.died()
+            if await self.ready():
+                return
+            await asyncio.sleep(PROBE_SECONDS)
+        raise NotReady(self.name, self._launch.ready_timeout, self.log)
+
+    async def _ended(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.exit_code is None and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel sets no Event
+            await asyncio.sleep(PROBE_SECONDS / 5)
+        return self.exit_code is not None
+
+    def _kill_group(self) -> None:
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+
+
+def die_with(parent: int, death_signal: signal.Signals) -> Callable[[], None] | None:
+    """What a child runs before its program, so that kill -9 of the supervisor leaves no orphan (Linux only).
+
+    Linux ties the signal to the *thread* that forked: processes must be started from a thread that stays.
+    """
+    if LIBC is None:
+        return None
+
+    def before_program() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal))
+        if os.getppid() != parent:  # the supervisor died before the line above
+            os._exit(1)
+
+    return before_program
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
