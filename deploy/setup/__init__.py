@@ -1,0 +1,1 @@
+"""The one-shot step before any service starts: roles and schemas, migrations, topics. Each part may run again."""

@@ -1,0 +1,81 @@
+"""The real servers that a test run stands on: from the environment, from containers, or from the local stack."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deploy.local.infrastructure import Infrastructure, remove_state
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Addresses: administrator URLs of the platform's and the warehouse's cluster, and the broker."""
+
+    postgres: str = field(repr=False)
+    warehouse: str = field(repr=False)
+    kafka: str
+
+
+def _from_environment() -> Servers | None:
+    """Servers that somebody already runs (`TEST_POSTGRES`, `TEST_WAREHOUSE`, `TEST_KAFKA`): quick while developing."""
+    names = ("TEST_POSTGRES", "TEST_WAREHOUSE", "TEST_KAFKA")
+    if not all(name in os.environ for name in names):
+        return None
+    return Servers(*(os.environ[name] for name in names))
+
+
+def docker_answers() -> bool:
+    """Whether a Docker engine is at hand."""
+    import docker
+
+    try:
+        client = docker.from_env(timeout=2)
+        client.ping()
+    except Exception:
+        return False
+    client.close()
+    return True
+
+
+@asynccontextmanager
+async def _in_containers() -> AsyncIterator[Servers]:
+    from testcontainers.kafka import KafkaContainer
+    from testcontainers.postgres import PostgresContainer
+
+    csvlog = "postgres -c logging_collector=on -c log_destination=csvlog -c log_min_duration_statement=0"
+    with (
+        PostgresContainer("postgres:18", driver=None) as platform,
+        PostgresContainer("postgres:18", driver=None).with_command(csvlog) as warehouse,
+        KafkaContainer("apache/kafka:4.1.0").with_kraft() as kafka,
+    ):
+        yield Servers(platform.get_connection_url(), warehouse.get_connection_url(), str(kafka.get_bootstrap_server()))
+
+
+@asynccontextmanager
+async def _on_this_machine() -> AsyncIterator[Servers]:
+    with tempfile.TemporaryDirectory(prefix="tidemark-test-") as folder:
+        state = Path(folder)
+        try:
+            async with Infrastructure.on_free_ports(state) as running:
+                yield Servers(
+                    running.postgres.dsn("postgres"), running.warehouse.dsn("postgres"), running.kafka.bootstrap_servers
+                )
+        finally:
+            remove_state(state)
+
+
+@asynccontextmanager
+async def running_servers() -> AsyncIterator[Servers]:
+    """The servers of one test run; those that it started are gone at the end."""
+    given = _from_environment()
+    if given:
+        yield given
+    elif docker_answers():
+        async with _in_containers() as servers:
+            yield servers
+    else:
+        async with _on_this_machine() as servers:
+            yield servers
