@@ -10,7 +10,7 @@ from deploy.local.accounts import shelter_of
 from deploy.local.artifacts import ArtifactStore
 from deploy.local.kafka import KafkaNode
 from deploy.local.postgres import PLATFORM_SETTINGS, WAREHOUSE_SETTINGS, PostgresCluster
-from deploy.local.process import ManagedProcess, free_port
+from deploy.local.process import ManagedProcess, all_of, free_port
 from deploy.local.secret_file import SecretFile
 from deploy.local.settings import LocalSettings, setting_of
 
@@ -80,11 +80,11 @@ class Infrastructure:
 
     async def start(self) -> None:
         """Start all at once and wait until each is ready; when one fails, none is left running."""
-        results = await asyncio.gather(*(p.start() for p in self.processes.values()), return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
+        try:
+            await all_of(process.start() for process in self.processes.values())
+        except BaseException:
             await self.stop()
-            raise failures[0]
+            raise
 
     async def stop(self) -> None:
         await asyncio.gather(*(process.stop() for process in self.processes.values()))

@@ -79,7 +79,7 @@ class KafkaNode(ManagedProcess):
         return f"127.0.0.1:{self.port}"
 
     async def launch(self) -> Launch:
-        jars = self.artifacts.kafka()
+        jars = await asyncio.to_thread(self.artifacts.kafka)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         properties = self._write_configuration()
         if not (self.data_dir / "formatted").exists():

@@ -47,7 +47,7 @@ WAREHOUSE_SETTINGS: Mapping[str, str] = {
 
 @dataclass(eq=False)
 class PostgresCluster(ManagedProcess):
-    """One cluster: `prepare`d by initdb once, its data kept in the state directory between starts."""
+    """One cluster: made by initdb at the first start, its data kept between starts."""
 
     port: int
     state_dir: Path
@@ -66,16 +66,16 @@ class PostgresCluster(ManagedProcess):
         return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
 
     async def launch(self) -> Launch:
-        account = server_account()
-        home = reachable_tree(self.artifacts.postgres(), self.data_dir.parent, account)
-        if not self.data_dir.is_dir():
-            await asyncio.to_thread(self._initdb, home, account)
+        account, data = server_account(), self.data_dir
+        home = reachable_tree(await asyncio.to_thread(self.artifacts.postgres), data.parent, account)
+        if not data.is_dir():
+            await asyncio.to_thread(self._initdb, home, data, account)
         settings = {**SETTINGS, **self.settings, "port": str(self.port)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return Launch(
-            command=(str(home / "bin" / "postgres"), "-D", str(self.data_dir), *options),
+            command=(str(home / "bin" / "postgres"), "-D", str(data), *options),
             env=server_environment(),
-            cwd=self.data_dir,
+            cwd=data,
             ports=(PortClaim(self.port, self.port_setting),),
             account=account,
             stop_signal=signal.SIGINT,  # "fast": does not wait for clients to leave
@@ -91,15 +91,15 @@ class PostgresCluster(ManagedProcess):
             await connection.close()
         return True
 
-    def _initdb(self, home: Path, account: Account | None) -> None:
-        fresh = self.data_dir.with_name(f"{self.name}.new")  # renamed when complete
+    def _initdb(self, home: Path, data: Path, account: Account | None) -> None:
+        fresh = data.with_name(f"{data.name}.new")  # renamed when complete
         with prepared_directory(fresh, account), password_file(self.password, fresh.parent, account) as password:
             command = [home / "bin" / "initdb", "-D", fresh, "-U", SUPERUSER, "--auth=scram-sha-256"]
             command += [f"--pwfile={password}", "-E", "UTF8", "--no-sync", "--no-instructions"]
             # The builtin provider is the same on every platform.
             command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             run_as(account, [str(word) for word in command], fresh, self.name)
-            fresh.rename(self.data_dir)
+            fresh.rename(data)
 
 
 def server_environment() -> dict[str, str]:

@@ -10,15 +10,19 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from deploy.local.accounts import Account
 from deploy.local.errors import NotReady, PortInUse, ProcessDied
 
 PROBE_SECONDS = 0.05
-LAST_LINES = 5
+LAST_LINES = 3
+LINE_CHARACTERS = 200
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -53,6 +57,7 @@ class ManagedProcess(ABC):
     name: str
     log: Path
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _launch: Launch | None = field(default=None, init=False, repr=False)
     _log_start: int = field(default=0, init=False, repr=False)
 
     @abstractmethod
@@ -73,54 +78,56 @@ class ManagedProcess(ABC):
         """The code of the last run when it ended, negative for a signal."""
         return self._child.poll() if self._child else None
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports of the last run."""
+        return tuple(claim.port for claim in self._launch.ports) if self._launch else ()
+
     async def start(self) -> None:
         """Start and wait until ready. Raises PortInUse, ProcessDied, NotReady; leaves nothing behind then."""
-        self._launch = await self.launch()
-        for claim in self._launch.ports:
+        launch = self._launch = await self.launch()
+        for claim in launch.ports:
             if not port_is_free(claim.port):
                 raise PortInUse(claim.port, self.name, claim.setting)
-        self._spawn()
         try:
-            await self._wait_until_ready()
+            self._child = self._spawn(launch)
+            await self._wait_until_ready(launch.ready_timeout)
         except BaseException:
             await self.kill()
             raise
 
     async def stop(self) -> None:
-        """End it with its stop signal, after the budget with SIGKILL to its whole group."""
-        if self.pid is None or self._child is None:
+        """End it with its stop signal, after the budget with SIGKILL to it and all its descendants."""
+        if self._child is None or self._launch is None or self.pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
             self._child.send_signal(self._launch.stop_signal)
         if not await self._ended(self._launch.stop_budget):
             await self.kill()
-        self._kill_group()
 
     async def kill(self) -> None:
-        """SIGKILL to the whole group, now."""
-        if self._child is None:
-            return
-        self._kill_group()
-        await self._ended(10.0)
+        """SIGKILL to it and all its descendants, now."""
+        if self.pid is not None:
+            kill_tree(self.pid)
+            await self._ended(10.0)
 
     def last_lines(self, count: int = LAST_LINES) -> list[str]:
         """The end of what the present or last run printed."""
         with contextlib.suppress(FileNotFoundError), self.log.open("rb") as file:
             file.seek(max(self._log_start, self.log.stat().st_size - 16_384))
             lines = file.read().decode(errors="replace").splitlines()
-            return [line.strip() for line in lines if line.strip()][-count:]
+            return [line.strip()[:LINE_CHARACTERS] for line in lines if line.strip()][-count:]
         return []
 
     def died(self) -> ProcessDied:
         """The error that describes its end."""
         return ProcessDied(self.name, self.exit_code or 0, self.log, self.last_lines())
 
-    def _spawn(self) -> None:
-        launch = self._launch
+    def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._log_start = output.tell()
-            self._child = subprocess.Popen(
+            return subprocess.Popen(
                 launch.command,
                 env=dict(launch.env),
                 cwd=launch.cwd,
@@ -134,15 +141,15 @@ class ManagedProcess(ABC):
                 preexec_fn=die_with(os.getpid(), launch.death_signal),
             )
 
-    async def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + self._launch.ready_timeout
+    async def _wait_until_ready(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self.exit_code is not None:
-                raise self.died()
             if await self.ready():
                 return
+            if self.exit_code is not None:
+                raise self.died()
             await asyncio.sleep(PROBE_SECONDS)
-        raise NotReady(self.name, self._launch.ready_timeout, self.log)
+        raise NotReady(self.name, seconds, self.log)
 
     async def _ended(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -150,10 +157,28 @@ class ManagedProcess(ABC):
             await asyncio.sleep(PROBE_SECONDS / 5)
         return self.exit_code is not None
 
-    def _kill_group(self) -> None:
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+
+async def all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all at once; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in work:
+                group.create_task(coroutine)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL a process and its descendants, also those in sessions of their own (as PostgreSQL's are)."""
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family[1:], timeout=5)
 
 
 def die_with(parent: int, death_signal: signal.Signals) -> Callable[[], None] | None:

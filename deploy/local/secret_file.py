@@ -28,8 +28,13 @@ class SecretFile:
         return known
 
     def _write(self, known: dict[str, str]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(f".{os.getpid()}")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(known, file, indent=2)
-        fresh.rename(self.path)
+        write_private(self.path, json.dumps(known, indent=2))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file by one that only its owner can read, at no moment half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    fresh.rename(path)

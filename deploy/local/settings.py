@@ -1,12 +1,16 @@
 """Settings of the local stack: environment variables with the prefix TIDEMARK_LOCAL_."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).parents[2]
 PREFIX = "TIDEMARK_LOCAL_"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Directory = Annotated[Path, AfterValidator(Path.absolute)]  # processes have working directories of their own
 
 
 class LocalSettings(BaseSettings):
@@ -14,21 +18,23 @@ class LocalSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
-    state_dir: Path = Field(PROJECT / ".local", description="where all state of the local stack lies")
-    artifacts_dir: Path = Field(PROJECT / ".local" / "artifacts", description="where the servers' files are unpacked")
-    postgres_port: int = Field(55432, description="the platform's PostgreSQL cluster")
-    warehouse_port: int = Field(55433, description="the demo warehouse, a second PostgreSQL cluster")
-    kafka_port: int = Field(59092, description="the broker")
-    kafka_controller_port: int = Field(59093, description="the broker's controller listener")
+    state_dir: Directory = Field(PROJECT / ".local", description="where all state of the local stack lies")
+    artifacts_dir: Directory = Field(
+        PROJECT / ".local" / "artifacts", description="where the servers' files are unpacked"
+    )
+    postgres_port: Port = Field(55432, description="the platform's PostgreSQL cluster")
+    warehouse_port: Port = Field(55433, description="the demo warehouse, a second PostgreSQL cluster")
+    kafka_port: Port = Field(59092, description="the broker")
+    kafka_controller_port: Port = Field(59093, description="the broker's controller listener")
     kafka_heap: str = Field("256m", description="the broker's maximal Java heap")
-    gateway_port: int = Field(8080, description="the gateway")
-    scraper_port: int = Field(8081, description="the scraper")
-    log_miner_port: int = Field(8082, description="the log miner")
-    aggregator_port: int = Field(8083, description="the aggregator")
-    query_executor_port: int = Field(8084, description="the query executor")
-    reporting_port: int = Field(8085, description="reporting")
-    product_analytics_port: int = Field(8086, description="product analytics")
-    exporter_port: int = Field(8087, description="the exporter")
+    gateway_port: Port = Field(8080, description="the gateway")
+    scraper_port: Port = Field(8081, description="the scraper")
+    log_miner_port: Port = Field(8082, description="the log miner")
+    aggregator_port: Port = Field(8083, description="the aggregator")
+    query_executor_port: Port = Field(8084, description="the query executor")
+    reporting_port: Port = Field(8085, description="reporting")
+    product_analytics_port: Port = Field(8086, description="product analytics")
+    exporter_port: Port = Field(8087, description="the exporter")
 
 
 def setting_of(field: str) -> str:

@@ -1,0 +1,77 @@
+# Everything runs from the project's own .venv; nothing but Python and make is needed on the machine.
+.DEFAULT_GOAL := help
+.PHONY: help install up down reset logs status demo test lint types unit house integration bench fmt
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN := $(BIN)/python -m
+LOCAL := $(RUN) deploy.local
+# The first interpreter that is new enough; PYTHON=/path/to/python chooses another.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+ONLY ?=
+NAME ?=
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+export UV_PYTHON_DOWNLOADS := never
+# Without bytecode each of the many processes would compile all packages anew.
+unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Install the locked packages into .venv (skipped while uv.lock is unchanged)
+
+$(STAMP): uv.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Tidemark needs Python 3.11 or newer, python3 here is $$(python3 -V 2>&1); set PYTHON=/path/to/python"; exit 1; }
+	@if command -v uv > /dev/null; then \
+	    uv sync --locked --quiet --python "$(PYTHON)"; \
+	else \
+	    test -x $(BIN)/uv || $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a venv; on Debian and Ubuntu install python3-venv"; exit 1; }; \
+	    test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || { echo "uv could not be installed from the package index"; exit 1; }; \
+	    $(BIN)/uv sync --locked --quiet --inexact --python $(BIN)/python; \
+	fi
+	@touch $@
+
+up: install ## Start the whole stack in the foreground; Ctrl-C stops it
+	@$(LOCAL) up
+
+down: install ## Stop the running stack
+	@$(LOCAL) down
+
+reset: install ## Stop the stack and remove all its data
+	@$(LOCAL) reset
+
+logs: install ## Follow the logs (NAME=aggregator for one process)
+	@$(LOCAL) logs $(NAME)
+
+status: install ## Show the processes of the stack
+	@$(LOCAL) status
+
+demo: install ## Start the stack where it does not run, mine a real query log, show who uses what
+	@$(LOCAL) up --detach --reuse
+	@$(RUN) cli demo
+
+test: install ## Lint, types and all tests; ends with pytest's own last line
+	@$(MAKE) --no-print-directory lint types
+	@$(RUN) pytest tests/unit tests/house tests/integration
+
+lint: install ## Check style and formatting
+	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && echo "lint: $$(($$(date +%s) - start)) s"
+
+types: install ## Check types
+	@start=$$(date +%s); $(BIN)/mypy && echo "types: $$(($$(date +%s) - start)) s"
+
+unit: install ## Run the unit tests
+	@$(RUN) pytest tests/unit
+
+house: install ## Run the tests of the house rules
+	@$(RUN) pytest tests/house
+
+integration: install ## Run the tests against real Kafka and PostgreSQL
+	@$(RUN) pytest tests/integration
+
+bench: install ## Run the benchmarks (ONLY=name for one)
+	@$(RUN) bench $(ONLY)
+
+fmt: install ## Format the code and repair what ruff can repair
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
