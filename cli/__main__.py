@@ -1,0 +1,91 @@
+"""`tidemark`: talks to the gateway; only `token` and `replay` use the operator's own settings."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Annotated, Any
+from uuid import UUID
+
+import aiohttp
+import typer
+from rich.console import Console
+
+from cli.client import Gateway, GatewayError
+from cli.demo.run import NoDemoWarehouse, run_demo
+from cli.settings import OperatorSettings
+from cli.tokens import NoSigningSecret, development_token
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+tenant_app = typer.Typer(no_args_is_help=True, help="Tenants.")
+app.add_typer(tenant_app, name="tenant")
+
+_KNOWN = (GatewayError, NoSigningSecret, NoDemoWarehouse, aiohttp.ClientConnectionError, OSError)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run, and turn the failures that a user can mend into one line."""
+    try:
+        return asyncio.run(work)
+    except _KNOWN as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def token(
+    tenant: Annotated[UUID | None, typer.Option(help="Tenant that the token names.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Role, such as staff or superuser; may be repeated.")] = None,
+    user: Annotated[str, typer.Option(help="User name.")] = "developer",
+    environment: Annotated[str, typer.Option(help="production or staging.")] = "production",
+) -> None:
+    """Print a development token."""
+    try:
+        typer.echo(development_token(OperatorSettings(), tenant, role or (), user, environment))
+    except NoSigningSecret as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _bearer(settings: OperatorSettings, tenant: UUID | None, *roles: str) -> str:
+    given = settings.token
+    return given.get_secret_value() if given else development_token(settings, tenant, roles)
+
+
+@tenant_app.command("create")
+def create_tenant(
+    name: str, slug: Annotated[str | None, typer.Option(help="Made from the name by default.")] = None
+) -> None:
+    """Create a tenant and print it."""
+
+    async def work() -> None:
+        settings = OperatorSettings()
+        async with Gateway(settings.gateway_url, _bearer(settings, None, "superuser")) as gateway:
+            body = {"name": name, **({"slug": slug} if slug else {})}
+            typer.echo(json.dumps(await gateway.post("/tenants", body), indent=2))
+
+    _run(work())
+
+
+@app.command()
+def mine(
+    connector: UUID,
+    tenant: Annotated[UUID | None, typer.Option(help="Tenant, where no TIDEMARK_TOKEN is set.")] = None,
+) -> None:
+    """Mine a connector's query log and wait for the outcome."""
+
+    async def work() -> None:
+        settings = OperatorSettings()
+        async with Gateway(settings.gateway_url, _bearer(settings, tenant, "staff")) as gateway:
+            typer.echo(json.dumps(await gateway.post(f"/connectors/{connector}/query-log-mining"), indent=2))
+
+    _run(work())
+
+
+@app.command()
+def demo() -> None:
+    """Run a workload on the demo warehouse, mine it and show what is used."""
+    _run(run_demo(OperatorSettings(), Console()))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The demonstration: a warehouse with real users and real SQL, mined through the gateway."""

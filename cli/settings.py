@@ -1,0 +1,22 @@
+"""Where the command line finds the system: the environment first, else what the local stack wrote down."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOCAL_FILE = Path(__file__).parents[1] / ".local" / "operator.env"
+
+
+class OperatorSettings(BaseSettings):
+    """The operator's settings. A token may be given instead of the secret that signs development tokens."""
+
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_file=LOCAL_FILE, extra="ignore", frozen=True)
+
+    gateway_url: Annotated[str, Field(description="Base URL of the gateway.")] = "http://127.0.0.1:8080"
+    token: Annotated[SecretStr | None, Field(description="Bearer token or API key that the commands send.")] = None
+    jwt_secret: Annotated[SecretStr | None, Field(description="HS256 secret of development tokens.")] = None
+    jwt_issuer: Annotated[str, Field(description="`iss` of development tokens.")] = "tidemark"
+    jwt_audience: Annotated[str, Field(description="`aud` of development tokens.")] = "tidemark"
+    warehouse_url: Annotated[SecretStr | None, Field(description="Administrator's URL of the demo warehouse.")] = None
