@@ -110,8 +110,7 @@ async def run_demo(settings: OperatorSettings, console: Console) -> None:
         await _describe_products(gateway)
         await _mine(console, gateway, connector)
         await _report(console, gateway)
-    console.print(
-        f"\nThe stack goes on running at {settings.gateway_url}, its API at {settings.gateway_url}/docs; `make down` stops it."
-    )
+    url = settings.gateway_url
+    console.print(f"\nThe stack goes on running at {url}, its API at {url}/docs; `make down` stops it.")
     console.print("A token for your own requests (12 hours):")
     console.print(token, soft_wrap=True, highlight=False)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +20,7 @@ from libs.common.sealed import encode
 from tests.support.servers import Servers
 
 _PASSWORD = "test-only-"
+JWT_SECRET = "test-only-secret-of-at-least-32-bytes"
 SEALING_KEY = encode(bytes(range(32)))
 KEY_ID = "test"
 
@@ -68,6 +69,17 @@ class Platform:
             "TIDEMARK_EGRESS_ALLOW": '["127.0.0.0/8"]',
             **more,
         }
+
+    def gateway_environment(self, port: int, upstreams: Mapping[str, int]) -> dict[str, str]:
+        """Environment of the gateway's process, in front of services on these local ports."""
+        return self.environment(
+            "gateway",
+            port,
+            TIDEMARK_INTERNAL_KEY_ID=KEY_ID,
+            TIDEMARK_INTERNAL_PRIVATE_KEY=encode(self.signing_key.private_bytes_raw()),
+            TIDEMARK_JWT_SECRET=JWT_SECRET,
+            TIDEMARK_UPSTREAMS=json.dumps({name: f"http://127.0.0.1:{at}" for name, at in upstreams.items()}),
+        )
 
     def settings_values(self, service: str, **more: object) -> dict[str, object]:
         """Keyword arguments for a service's Settings class (a test in the same process)."""

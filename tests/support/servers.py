@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.infrastructure import Infrastructure, remove_state
+from deploy.local.kafka import KafkaNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Servers:
     postgres: str = field(repr=False)
     warehouse: str = field(repr=False)
     kafka: str
+    broker: KafkaNode | None = field(default=None, repr=False)  # where the run itself started it, and may kill it
 
 
 def _from_environment() -> Servers | None:
@@ -61,7 +63,10 @@ async def _on_this_machine() -> AsyncIterator[Servers]:
         try:
             async with Infrastructure.on_free_ports(state) as running:
                 yield Servers(
-                    running.postgres.dsn("postgres"), running.warehouse.dsn("postgres"), running.kafka.bootstrap_servers
+                    running.postgres.dsn("postgres"),
+                    running.warehouse.dsn("postgres"),
+                    running.kafka.bootstrap_servers,
+                    running.kafka,
                 )
         finally:
             remove_state(state)
