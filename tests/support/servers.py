@@ -26,7 +26,8 @@ def _from_environment() -> Servers | None:
     names = ("TEST_POSTGRES", "TEST_WAREHOUSE", "TEST_KAFKA")
     if not all(name in os.environ for name in names):
         return None
-    return Servers(*(os.environ[name] for name in names))
+    postgres, warehouse, kafka = (os.environ[name] for name in names)
+    return Servers(postgres, warehouse, kafka)
 
 
 def docker_answers() -> bool:
