@@ -14,21 +14,11 @@ from deploy.local.errors import LocalStackError
 from deploy.local.infrastructure import Infrastructure
 from deploy.local.secret_file import SecretFile
 from deploy.local.settings import LocalSettings
+from libs.common.services import SERVICES
 
-SERVICES = (
-    "gateway",
-    "scraper",
-    "log_miner",
-    "aggregator",
-    "query_executor",
-    "reporting",
-    "product_analytics",
-    "exporter",
-)
 DATABASE = "tidemark"
 KEY_ID = "local-1"
-JWT_ISSUER = "tidemark-local"
-JWT_AUDIENCE = "tidemark"
+JWT_ISSUER = JWT_AUDIENCE = "tidemark"
 # What must not leak from the caller into services: bytecode is written, or every start compiles all packages anew.
 DROPPED = frozenset({"PYTHONDONTWRITEBYTECODE", "TIDEMARK_CLOCK"})
 
@@ -65,8 +55,7 @@ class Environment:
         inherited = {name: value for name, value in os.environ.items() if name not in DROPPED}
         return inherited | {
             "PYTHONUNBUFFERED": "1",
-            "TIDEMARK_KAFKA": self.infrastructure.kafka.bootstrap_servers,
-            "TIDEMARK_CLOCK_OFFSET": str(self.clock_offset),
+            **self._shared(),
         }
 
     def setup(self) -> dict[str, str]:
@@ -96,11 +85,17 @@ class Environment:
         """For the person at the keyboard and their tools (`operator.env`): where the stack is, how to make tokens."""
         return {
             "TIDEMARK_GATEWAY_URL": f"http://127.0.0.1:{self.settings.gateway_port}",
-            "TIDEMARK_KAFKA": self.infrastructure.kafka.bootstrap_servers,
-            "TIDEMARK_CLOCK_OFFSET": str(self.clock_offset),
+            **self._shared(),
             "TIDEMARK_WAREHOUSE_URL": self.infrastructure.warehouse.dsn(),
             "TIDEMARK_SUPERUSER_DATABASE_URL": self.infrastructure.postgres.dsn(DATABASE),
             **self._jwt(),
+        }
+
+    def _shared(self) -> dict[str, str]:
+        return {
+            "TIDEMARK_KAFKA": self.infrastructure.kafka.bootstrap_servers,
+            "TIDEMARK_TOPIC_PREFIX": os.environ.get("TIDEMARK_TOPIC_PREFIX", ""),
+            "TIDEMARK_CLOCK_OFFSET": str(self.clock_offset),
         }
 
     def _gateway(self) -> dict[str, str]:
@@ -116,7 +111,6 @@ class Environment:
         return {
             "TIDEMARK_JWT_ISSUER": JWT_ISSUER,
             "TIDEMARK_JWT_AUDIENCE": JWT_AUDIENCE,
-            "TIDEMARK_JWT_ALGORITHMS": json.dumps(["HS256"]),
             "TIDEMARK_JWT_SECRET": self.secrets.get("jwt_secret", lambda: base64url(os.urandom(32))),
         }
 

@@ -5,9 +5,9 @@ import os
 import signal
 
 from deploy.local.console import Follower, follow, say
-from deploy.local.environment import SERVICES
 from deploy.local.process import kill_tree
 from deploy.local.supervisor import Stack
+from libs.common.services import SERVICES
 
 INTERRUPTED = 130
 

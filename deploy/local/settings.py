@@ -19,9 +19,7 @@ class LocalSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     state_dir: Directory = Field(PROJECT / ".local", description="where all state of the local stack lies")
-    artifacts_dir: Directory = Field(
-        PROJECT / ".local" / "artifacts", description="where the servers' files are unpacked"
-    )
+    artifacts_dir: Directory = Field(PROJECT / ".local" / "artifacts", description="where servers are unpacked")
     postgres_port: Port = Field(55432, description="the platform's PostgreSQL cluster")
     warehouse_port: Port = Field(55433, description="the demo warehouse, a second PostgreSQL cluster")
     kafka_port: Port = Field(59092, description="the broker")
