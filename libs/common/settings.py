@@ -1,10 +1,18 @@
 """Settings that every service reads from its environment (prefix `TIDEMARK_`)."""
 
+import os
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+SECRETS_DIR = "TIDEMARK_SECRETS_DIR"
 
 Environment = Literal["production", "staging"]
 
@@ -12,7 +20,8 @@ Environment = Literal["production", "staging"]
 class CommonSettings(BaseSettings):
     """What any process of the system needs: where Kafka is, how to log, which clock."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", extra="ignore", frozen=True)
+    # A failed start prints the error, and what was read so far holds secrets.
+    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     mode: Annotated[
         Literal["development", "production"], Field(description="`production` refuses a shifted clock.")
@@ -35,6 +44,19 @@ class CommonSettings(BaseSettings):
         str | None, Field(description="OTLP/HTTP traces endpoint; spans are dropped where it is unset.")
     ] = None
     trace_ratio: Annotated[float, Field(ge=0, le=1, description="Share of traces sampled at their root.")] = 1.0
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Beside the environment: mounted secrets, one file per setting, named as its variable."""
+        files = SecretsSettingsSource(settings_cls, secrets_dir=os.environ.get(SECRETS_DIR))
+        return init_settings, env_settings, files
 
     @model_validator(mode="after")
     def _production_keeps_real_time(self) -> Self:
