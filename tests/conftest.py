@@ -1,11 +1,24 @@
 """Fixtures of the tests that need real servers: one stack a run, a fresh database and topic prefix a module."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.platform import Platform, fresh_platform, template_database
 from tests.support.servers import Servers, running_servers
+
+_FIGURES = re.compile(r"^[A-Z][A-Z_]+ \w+=")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the lines of figures that tests print (`KILL lost=0 …`), also of tests that passed."""
+    reports = terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+    lines = [line for report in reports for line in report.capstdout.splitlines() if _FIGURES.match(line)]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
