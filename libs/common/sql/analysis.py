@@ -1,0 +1,72 @@
+"""All that usage analytics takes from one statement, in one call."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid5
+
+from sqlglot import exp
+
+from libs.common.sql.anonymise import cap, scrub
+from libs.common.sql.columns import columns_of
+from libs.common.sql.dialects import TRAITS, Dialect
+from libs.common.sql.fallback import tables_by_words
+from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct
+from libs.common.sql.parse import parse, unwrap
+from libs.common.sql.tables import tables_of
+
+_FIELD: Final = "\x1f"
+_PART: Final = "\x1e"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What one statement says without its literals.
+
+    `tables` are all real tables that it names, read or written; `columns` only those that can be
+    placed in one. `parsed` is false where words alone had to do. `comment` is what a BI tool wrote
+    around the statement; it may hold anything and must not be stored.
+    """
+
+    text: str
+    truncated: bool
+    tables: tuple[TableName, ...]
+    columns: tuple[ColumnRef, ...]
+    parsed: bool
+    comment: str | None
+
+
+def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
+    """Anonymise a statement and find its tables and columns; never raises, whatever the text."""
+    scrubbed = scrub(sql, dialect)
+    text, truncated = cap(scrubbed.text, TRAITS[dialect])
+    trees = parse(scrubbed.source, scrubbed.text, dialect)
+    found = None if trees is None else _from_trees(trees, dialect, names)
+    if found is None:
+        tables = _from_words(scrubbed.text, dialect, names)
+        return Analysis(text, truncated, tables, (), False, scrubbed.comment)
+    return Analysis(text, truncated, *found, True, scrubbed.comment)
+
+
+def pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: Iterable[TableName]) -> UUID:
+    """The id of a statement's pattern: the same text over other tables is another pattern."""
+    full = sorted({_PART.join(table.parts) for table in tables})
+    name = _FIELD.join([str(connector), dialect.value, text, *full])
+    return uuid5(tenant, name.encode("utf-8", "replace").decode())
+
+
+def _from_trees(
+    trees: list[exp.Expr], dialect: Dialect, names: DefaultNames
+) -> tuple[tuple[TableName, ...], tuple[ColumnRef, ...]] | None:
+    try:
+        tables = distinct(table for tree in trees for table in tables_of(tree, names, dialect))
+    except Exception:  # a tree of a shape that nobody foresaw: words must do
+        return None
+    real = frozenset(tables)
+    columns = {column for tree in trees for column in columns_of(tree, names, dialect) if column.table in real}
+    return tables, tuple(sorted(columns))
+
+
+def _from_words(text: str, dialect: Dialect, names: DefaultNames) -> tuple[TableName, ...]:
+    paths = tables_by_words(unwrap(text), dialect)
+    return distinct(complete(path, names, dialect) for path in paths)

@@ -1,0 +1,100 @@
+"""A statement without its literals: the text that is stored, grouped and shown."""
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from libs.common.sql.dialects import TRAITS, Dialect, Traits
+from libs.common.sql.folding import fold_lists, fold_signs, scrub_secrets
+from libs.common.sql.lexer import Kind, Span, spans
+
+MAX_TEXT_BYTES: Final = 64 * 1024
+_MAX_COMMENT: Final = 16 * 1024
+_BLANKS: Final = re.compile(r"\s+")
+_UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
+_MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
+
+
+class Scrubbed(NamedTuple):
+    """Two renderings of one statement: without literals, and with them (for the parser, never stored)."""
+
+    text: str
+    source: str
+    comment: str | None
+
+
+def anonymise(sql: str, dialect: Dialect) -> tuple[str, bool]:
+    """The statement with `?` for each literal and placeholder, and whether it was cut at 64 KiB.
+
+    Comments are dropped, blanks folded, lists of literals shortened to one. A sign that cannot be a
+    subtraction belongs to its number. What never ends (a string, a comment) takes the rest with it.
+    Anonymising the result again changes nothing.
+    """
+    return cap(scrub(sql, dialect).text, TRAITS[dialect])
+
+
+def scrub(sql: str, dialect: Dialect) -> Scrubbed:
+    """Like `anonymise`, without the cap, with what the analysis needs besides."""
+    sql = clean(sql)
+    found = list(spans(sql, dialect))
+    traits = TRAITS[dialect]
+    text = _render(sql, found, keep_literals=False)
+    text = fold_lists(fold_signs(scrub_secrets(text, traits), traits), traits)
+    return Scrubbed(text.strip(" ;"), _render(sql, found, keep_literals=True), _outer_comments(sql, found))
+
+
+def clean(sql: str) -> str:
+    """Without what no store takes: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("\ufffd", sql.replace("\0", " "))
+
+
+def _render(sql: str, found: list[Span], *, keep_literals: bool) -> str:
+    pieces: list[str] = []
+    blank = True
+    for kind, piece in _pieces(sql, found):
+        if kind is None:
+            piece = piece if keep_literals else _BLANKS.sub(" ", piece)
+        elif kind is Kind.COMMENT:
+            piece = " "
+        elif kind is not Kind.IDENTIFIER and not (keep_literals and kind is Kind.LITERAL):
+            piece = "?"
+        if blank and not keep_literals and kind in (None, Kind.COMMENT):
+            piece = piece.removeprefix(" ")
+        if piece:
+            pieces.append(piece)
+            blank = piece[-1] == " " and kind in (None, Kind.COMMENT)
+    return "".join(pieces)
+
+
+def _pieces(sql: str, found: list[Span]) -> Iterator[tuple[Kind | None, str]]:
+    position = 0
+    for kind, start, end in found:
+        if position < start:
+            yield None, sql[position:start]
+        yield kind, sql[start:end]
+        position = end
+    if position < len(sql):
+        yield None, sql[position:]
+
+
+def _outer_comments(sql: str, found: list[Span]) -> str | None:
+    """What a BI tool wrote before or after its statement."""
+    if not any(span.kind is Kind.COMMENT for span in found):
+        return None
+    pieces = [(kind, piece) for kind, piece in _pieces(sql, found) if kind is not None or piece.strip("; \t\r\n\f\v")]
+    code = [at for at, (kind, _) in enumerate(pieces) if kind is not Kind.COMMENT] or [len(pieces)]
+    outer = pieces[: code[0]] + pieces[code[-1] + 1 :]
+    return "\n".join(_MARKS.sub("", piece) for _, piece in outer)[:_MAX_COMMENT] or None
+
+
+def cap(text: str, traits: Traits) -> tuple[str, bool]:
+    """Cut a text at the last word that fits into 64 KiB of UTF-8; never inside a quoted name."""
+    if len(text) * 4 <= MAX_TEXT_BYTES or len(text.encode()) <= MAX_TEXT_BYTES:
+        return text, False
+    size = end = 0
+    for match in re.finditer(rf"{traits.quoted}|[^\s,()\"'`\[]+|.", text, re.DOTALL):
+        size += len(match.group().encode())
+        if size > MAX_TEXT_BYTES:
+            break
+        end = match.end()
+    return text[:end].strip(" ;"), True

@@ -1,0 +1,210 @@
+"""One lexer per dialect: finds literals, quoted names, comments and driver placeholders in a statement.
+
+Everything between the spans is plain text of words, operators and blanks. Each pattern begins with
+one character class, so that the regex engine skips letters at the speed of C, and branches by
+look-behind afterwards. A literal or comment that never ends takes the whole rest.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import cache
+from typing import Final, NamedTuple
+
+from libs.common.sql.dialects import TRAITS, Dialect, Traits
+
+
+class Kind(StrEnum):
+    LITERAL = "literal"
+    IDENTIFIER = "identifier"
+    COMMENT = "comment"
+    PLACEHOLDER = "placeholder"
+    OPEN = "open"
+
+
+class Span(NamedTuple):
+    kind: Kind
+    start: int
+    end: int
+
+
+_NOT_IN_WORD: Final = r"(?<![\w$].)"
+# A placeholder glued to one of these is an operator, a cast or a path: `a::int`, `src:name`, `x%s`.
+_NOT_AFTER_OPERAND: Final = r"""(?<![\w"'`\])?:$}\[%].)"""
+_COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
+_DASHED_HEAD: Final = re.compile(r"\b(?:from|join|into|update|table)\s+[a-z][\w-]*-\Z", re.IGNORECASE)
+_DASHED_TAIL: Final = re.compile(r"\d[\w-]*\.(?![eE]\d)[^\W\d]\w*")
+_FROM_OF_CALL: Final = re.compile(r"(?:\bdistinct|\([^()]*)\s+from\s+[a-z][\w-]*-\Z", re.IGNORECASE)
+_PREFIX: Final = re.compile(r"(?<![\w$])(?:[eEnNxXbBrRqQ]|[nN][qQ]|[rR][bB]|[bB][rR]|[uU]&)\Z")
+
+
+def spans(text: str, dialect: Dialect) -> Iterator[Span]:
+    """Yield the special spans of a statement in order; they never overlap."""
+    search, traits = _master(dialect).search, TRAITS[dialect]
+    position = 0
+    while match := search(text, position):
+        kind, start, end = Kind(match.lastgroup or "open"), match.start(), match.end()
+        if kind is Kind.COMMENT and traits.nested_comments and text.startswith("/*", start):
+            end = _comment_end(text, start)
+        elif kind is Kind.OPEN:
+            start, end = _with_prefix(text, position, start), len(text)
+        elif kind is Kind.LITERAL and text[start] in "'\"":
+            start = _with_prefix(text, position, start)
+        if not (traits.dashed_names and text[start - 1 : start] == "-" and _in_dashed_name(text, start)):
+            yield Span(kind, start, end)
+        position = end
+
+
+def _comment_end(text: str, start: int) -> int:
+    depth = 0
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge.group() == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return len(text)
+
+
+def _in_dashed_name(text: str, digit: int) -> bool:
+    """Whether this digit lies in an unquoted project name: `FROM my-project-1.data.orders`."""
+    before = text[max(0, digit - 100) : digit]
+    return bool(_DASHED_TAIL.match(text, digit) and _DASHED_HEAD.search(before) and not _FROM_OF_CALL.search(before))
+
+
+def _with_prefix(text: str, low: int, start: int) -> int:
+    prefix = _PREFIX.search(text, max(low, start - 3), start)
+    return prefix.start() if prefix else start
+
+
+@cache
+def _master(dialect: Dialect) -> re.Pattern[str]:
+    traits = TRAITS[dialect]
+    groups = {
+        Kind.COMMENT: _comments(traits),
+        Kind.LITERAL: _strings(traits) + _dollar_strings(traits) + _numbers(traits),
+        Kind.IDENTIFIER: _identifiers(traits),
+        Kind.PLACEHOLDER: _placeholders(traits),
+        Kind.OPEN: _openers(traits),
+    }
+    branches = "|".join(f"(?P<{kind}>{'|'.join(found)})" for kind, found in groups.items())
+    return re.compile(f"{_first_class(traits)}(?:{branches})", re.DOTALL)
+
+
+def _first_class(traits: Traits) -> str:
+    extra = "#" if "#" in traits.line_comments else ""
+    extra += "@" if traits.at_names else ""
+    extra += "{" if traits.brace_parameters else ""
+    quotes = "".join(dict.fromkeys(traits.strings + traits.identifiers)).replace("[", r"\[")
+    return rf"[-0-9/.$:%?{extra}{quotes}]"
+
+
+def _comments(traits: Traits) -> list[str]:
+    line = r"[^\r\n]*+" if traits.return_ends_comment else r"[^\n]*+"
+    dash = r"-(?=\s|[\x00-\x20]|\Z)" if traits.dash_needs_blank else "-"
+    found = [rf"(?<=-){dash}{line}"]
+    if "#" in traits.line_comments:
+        found.append(rf"(?<=\#){line}")
+    if "//" in traits.line_comments:
+        found.append(rf"(?<=/)/{line}")
+    block = r"\*" if traits.nested_comments else r"\*(?:[^*]++|\*(?!/))*+\*/"
+    return [*found, rf"(?<=/){block}"]
+
+
+def _strings(traits: Traits) -> list[str]:
+    found = [_q_quotes()] if traits.q_quotes else []
+    for quote in traits.strings:
+        if traits.triple:
+            found.append(rf"(?<={quote}){quote}{quote}(?:[^{quote}\\]++|\\.|{quote}(?!{quote}{quote}))*+{quote * 3}")
+        found += [_prefixed(letter, quote, _escaped(quote)) for letter in traits.escape_prefixes]
+        found += [_prefixed(letter, quote, rf"[^{quote}]*+{quote}") for letter in traits.raw_prefixes]
+        body = _escaped(quote) if traits.backslash else _doubled(quote)
+        found.append(rf"(?<={quote}){_plain_guard(traits, quote)}{body}")
+    return found
+
+
+def _prefixed(letter: str, quote: str, body: str) -> str:
+    return rf"(?<=(?<![\w$])[{letter.lower()}{letter.upper()}]{quote}){body}"
+
+
+def _plain_guard(traits: Traits, quote: str) -> str:
+    """Keep an unterminated E'…', q'[…' or triple quote from being read again as a plain string."""
+    guard = f"(?!{quote}{quote})" if traits.triple else ""
+    letters = traits.escape_prefixes + traits.raw_prefixes + ("q" if traits.q_quotes else "")
+    if letters:
+        guard += rf"(?<!(?<![\w$])[{letters}{letters.upper()}]{quote})"
+    if traits.q_quotes:
+        guard += rf"(?<!(?<![\w$])[nN][qQ]{quote})"
+    return guard
+
+
+def _q_quotes() -> str:
+    lead = r"(?:(?<=(?<![\w$])[qQ]')|(?<=(?<![\w$])[nN][qQ]'))"
+    pairs = [(r"\[", r"\]"), (r"\{", r"\}"), (r"\(", r"\)"), ("<", ">")]
+    bodies = [rf"{a}(?:[^{b}]++|{b}(?!'))*+{b}'" for a, b in pairs]
+    return rf"{lead}(?:{'|'.join(bodies)}|(?P<q>[^\s\[{{(<]).*?(?P=q)')"
+
+
+def _escaped(quote: str) -> str:
+    return rf"(?:[^{quote}\\]++|\\.|{quote}{quote})*+{quote}"
+
+
+def _doubled(quote: str) -> str:
+    return rf"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
+
+
+def _dollar_strings(traits: Traits) -> list[str]:
+    if traits.dollar == "plain":
+        return [rf"(?<=\$){_NOT_IN_WORD}\$.*?\$\$"]
+    if traits.dollar == "tagged":
+        return [rf"(?<=\$){_NOT_IN_WORD}(?P<tag>[^\W\d]\w*+|)\$.*?\$(?P=tag)\$"]
+    return []
+
+
+def _numbers(traits: Traits) -> list[str]:
+    exponent = r"(?:(?<=[eE])[+-]\d[\w$]*+)?"
+    tail = rf"[\w$]*+{exponent}"
+    fraction = rf"(?<=\.)(?<![\w$\"`\])?}}].)\d{tail}"
+    if not traits.digit_identifiers:
+        return [rf"(?<=[0-9]){_NOT_IN_WORD}{tail}(?:\.{tail})?", fraction]
+    hexes = r"(?<=0)[xX][0-9a-fA-F]++|(?<=0)[bB][01]++"
+    whole = rf"(?:{hexes}|\d*+\.?(?:[eE][+-]?\d++)?{traits.number_suffix})(?![\w$])"
+    return [rf"(?<=[0-9]){_NOT_IN_WORD}(?:\d*+\.\d{tail}|\d*+\.?[eE][+-]\d[\w$]*+|{whole})", fraction]
+
+
+def _identifiers(traits: Traits) -> list[str]:
+    found = []
+    for quote in traits.identifiers:
+        if quote == "[":
+            found.append(r"(?<=\[)[^\]]*+(?:\]\][^\]]*+)*+\]")
+        else:
+            body = _escaped(quote) if traits.identifier_backslash else _doubled(quote)
+            found.append(f"(?<={quote}){body}")
+    return found
+
+
+def _placeholders(traits: Traits) -> list[str]:
+    found = [
+        r"(?<=\?)\d++",
+        rf"(?<=:){_NOT_AFTER_OPERAND}\w[\w$]*+",
+        rf"(?<=%){_NOT_AFTER_OPERAND}(?:s|\([^()'\"]*+\)s)(?![\w$])",
+    ]
+    if not traits.dollar_columns:
+        found.append(rf"(?<=\$){_NOT_IN_WORD}\d[\w$]*+")
+    if traits.dollar_names:
+        found.append(rf"(?<=\$){_NOT_IN_WORD}[^\W\d]\w*+(?!\$)")
+    if traits.at_names:
+        found.append(r"(?<=@)(?<![\w@$].)[^\W\d][\w$]*+")
+    if traits.brace_parameters:
+        found.append(r"(?<=\{)\s*+\w++\s*+:[^{}'\"]*+\}")
+    return found
+
+
+def _openers(traits: Traits) -> list[str]:
+    quotes = "".join(dict.fromkeys(traits.strings + traits.identifiers)).replace("[", r"\[")
+    found = [f"(?<=[{quotes}])"]
+    if not traits.nested_comments:
+        found.append(r"(?<=/)\*")
+    if traits.dollar == "plain":
+        found.append(rf"(?<=\$){_NOT_IN_WORD}\$")
+    if traits.dollar == "tagged":
+        found.append(rf"(?<=\$){_NOT_IN_WORD}(?:[^\W\d]\w*+)?\$")
+    return found

@@ -1,0 +1,66 @@
+"""One statement to sqlglot's trees, or to nothing; what only wraps a query is taken off before."""
+
+import logging
+import re
+from typing import Final
+
+import sqlglot
+from sqlglot import exp
+
+from libs.common.sql.dialects import Dialect
+
+_MAX_PARSED: Final = 1024 * 1024
+_MAX_SOURCE: Final = 64 * 1024
+_VERBS: Final = r"(?:select|with|insert|update|delete|merge|create|values|replace|table)\b"
+_WRAPPERS: Final = (
+    re.compile(rf"\s*explain\b(?:[^;(]|\((?!\s*{_VERBS})){{0,300}}?(?=\(*\s*{_VERBS})", re.IGNORECASE),
+    re.compile(
+        r"\s*prepare\s+(?:\"[^\"]*\"|\w+)\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?(?:as|from)\s+", re.IGNORECASE
+    ),
+    re.compile(r"\s*declare\s+(?:\"[^\"]*\"|\w+)\s[\w\s]{0,100}?\bcursor\b[\w\s]{0,100}?\bfor\s+", re.IGNORECASE),
+)
+_WITH_DATA: Final = re.compile(r"\bwith\s+(?:no\s+)?data\s*;?\s*\Z", re.IGNORECASE)
+_CREATE_AS: Final = re.compile(r"\s*create\b[^;]*\bas\b", re.IGNORECASE)
+
+
+def _mute() -> None:
+    """sqlglot warns with the statement's text, literals included, when it falls back to Command."""
+    logging.getLogger("sqlglot").addFilter(lambda record: False)
+
+
+_mute()
+
+
+def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | None:
+    """The trees of a statement; None where sqlglot refuses it or only keeps it as a Command.
+
+    `source` still holds the literals, `anonymised` has `?` for each. What the first does not yield
+    the second may: with `?`, then with a number or a string in its place.
+    """
+    candidates = [source] if len(source) <= _MAX_SOURCE else []
+    if len(anonymised) <= _MAX_PARSED:
+        candidates += [anonymised, anonymised.replace("?", "1"), anonymised.replace("?", "'1'")]
+    for candidate in dict.fromkeys(candidates):
+        if trees := _parse(unwrap(candidate), dialect):
+            return trees
+    return None
+
+
+def unwrap(text: str) -> str:
+    """The query inside EXPLAIN, PREPARE or DECLARE CURSOR; CREATE … AS without its WITH [NO] DATA."""
+    for wrapper in _WRAPPERS:
+        if match := wrapper.match(text):
+            text = text[match.end() :]
+    if _CREATE_AS.match(text):
+        text = _WITH_DATA.sub("", text)
+    return text
+
+
+def _parse(text: str, dialect: Dialect) -> list[exp.Expr] | None:
+    try:
+        trees = [tree for tree in sqlglot.parse(text, dialect=dialect.sqlglot) if tree is not None]
+    except Exception:  # sqlglot raises what it likes on odd input, and its messages quote the statement
+        return None
+    if not trees or any(tree.find(exp.Command) for tree in trees):
+        return None
+    return trees

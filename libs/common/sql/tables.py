@@ -1,0 +1,144 @@
+"""The tables that a parsed statement names: read or written, never CTEs, functions or aliases."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlglot import exp
+
+from libs.common.sql.dialects import Dialect
+from libs.common.sql.names import DefaultNames, Identifier, TableName, complete, fold
+
+Hidden = frozenset[str]
+
+_TABLE_KINDS: Final = frozenset(
+    {"TABLE", "VIEW", "MATERIALIZED VIEW", "FOREIGN TABLE", "EXTERNAL TABLE", "INDEX", "COLUMN"}
+)
+
+
+def tables_of(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
+    """Every real table that one statement names; a CTE hides a table only within its own scope."""
+    stack: list[tuple[exp.Expr, Hidden]] = [(tree, frozenset())]
+    skipped: set[int] = set()
+    while stack:
+        node, hidden = stack.pop()
+        if id(node) in skipped:
+            continue
+        skipped.update(id(other) for other in _not_tables(node, dialect))
+        if isinstance(node, exp.Table):
+            name = real_table(node, hidden, names, dialect)
+            if name is not None:
+                yield name
+        stack.extend(_children(node, hidden, dialect))
+
+
+def real_table(node: exp.Table, hidden: Hidden, names: DefaultNames, dialect: Dialect) -> TableName | None:
+    """The full name behind a table node; None for a CTE, a function, a stage or a temporary table."""
+    written = written_parts(node, dialect)
+    if not written:
+        return None
+    if len(written) == 1 and fold(written[0].text, written[0].quoted, dialect) in hidden:
+        return None
+    return complete(written, names, dialect)
+
+
+def written_parts(node: exp.Table, dialect: Dialect) -> list[Identifier]:
+    """A table's name as written, part by part; empty when the node names no table."""
+    this = node.this
+    if isinstance(this, exp.DynamicIdentifier):
+        return _of_literal(this)
+    if isinstance(this, exp.Identifier) and this.args.get("temporary"):
+        return []
+    found: list[Identifier] = []
+    for part in (node.args.get(key) for key in ("catalog", "db", "this")):
+        if isinstance(part, exp.Dot):
+            found += [Identifier(piece.name, bool(piece.args.get("quoted"))) for piece in part.parts]
+        elif isinstance(part, exp.Identifier):
+            found.append(Identifier(part.this, bool(part.args.get("quoted"))))
+        elif part:
+            return []
+    if node.args.get("catalog") and not node.args.get("db"):
+        found.insert(1, Identifier("", False))
+    if dialect is Dialect.BIGQUERY:
+        found = [Identifier(piece, part.quoted) for part in found for piece in part.text.split(".")]
+    return found
+
+
+def _of_literal(node: exp.Expr) -> list[Identifier]:
+    """Snowflake's IDENTIFIER('db.schema.orders')."""
+    literal = node.this
+    if not isinstance(literal, exp.Literal) or not literal.is_string:
+        return []
+    return [Identifier(part.strip('"'), part.startswith('"')) for part in str(literal.this).split(".")]
+
+
+def _children(node: exp.Expr, hidden: Hidden, dialect: Dialect) -> Iterator[tuple[exp.Expr, Hidden]]:
+    inner = hidden
+    clause = node.args.get("with_")
+    if isinstance(clause, exp.With):
+        for cte, visible in cte_scopes(clause, hidden, dialect):
+            yield cte, visible
+            inner = inner | {cte_name(cte, dialect)}
+    for child in node.iter_expressions():
+        if child is not clause:
+            yield child, inner
+
+
+def cte_scopes(clause: exp.With, hidden: Hidden, dialect: Dialect) -> Iterator[tuple[exp.CTE, Hidden]]:
+    """Each CTE with the names that hide tables inside it: earlier ones; in a recursive WITH all."""
+    ctes = [cte for cte in clause.expressions if isinstance(cte, exp.CTE)]
+    every = frozenset(cte_name(cte, dialect) for cte in ctes)
+    seen = hidden
+    for cte in ctes:
+        yield cte, hidden | every if clause.args.get("recursive") else seen
+        seen = seen | {cte_name(cte, dialect)}
+
+
+def cte_name(cte: exp.CTE, dialect: Dialect) -> str:
+    alias = cte.args.get("alias")
+    name = alias.this if isinstance(alias, exp.TableAlias) else None
+    return fold(name.this, bool(name.args.get("quoted")), dialect) if isinstance(name, exp.Identifier) else ""
+
+
+def _not_tables(node: exp.Expr, dialect: Dialect) -> list[exp.Expr]:
+    """Children that hold a name in the shape of a table which is none."""
+    match node:
+        case exp.Lock():
+            return list(node.expressions)
+        case exp.Use():
+            return [node.this] if node.this else []
+        case exp.Create() | exp.Drop():
+            return _targets_that_are_no_tables(node)
+        case exp.Comment() | exp.Alter() if str(node.args.get("kind", "TABLE")).upper() not in _TABLE_KINDS:
+            return [node.this]
+        case exp.AlterRename():
+            return [node.this]
+        case exp.Delete():
+            return _aliases_among(node, node.args.get("tables") or [], dialect)
+        case exp.Update() if dialect is Dialect.TSQL:
+            return _aliases_among(node, [node.this], dialect)
+    return []
+
+
+def _targets_that_are_no_tables(node: exp.Expr) -> list[exp.Expr]:
+    kind = str(node.args.get("kind") or "").upper()
+    properties = node.args.get("properties")
+    temporary = isinstance(properties, exp.Properties) and properties.find(exp.TemporaryProperty) is not None
+    creates = isinstance(node, exp.Create)
+    if (kind == "INDEX" and creates) or (kind in _TABLE_KINDS - {"INDEX"} and not temporary):
+        return []
+    targets = [child for child in (node.this, *([] if creates else node.expressions)) if child is not None]
+    return [target.this if isinstance(target, exp.Schema) else target for target in targets]
+
+
+def _aliases_among(node: exp.Expr, targets: list[exp.Expr], dialect: Dialect) -> list[exp.Expr]:
+    """Targets that only repeat an alias of the statement's own FROM: `DELETE o FROM orders AS o`."""
+    own = {id(target) for target in targets}
+    aliases = {
+        fold(table.alias, False, dialect) for table in node.find_all(exp.Table) if table.alias and id(table) not in own
+    }
+    named = {table.name for table in node.find_all(exp.Table) if id(table) not in own}
+    return [
+        target
+        for target in targets
+        if isinstance(target, exp.Table) and not target.db and (fold(target.name, False, dialect) in aliases | named)
+    ]
