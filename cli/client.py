@@ -32,9 +32,12 @@ class Gateway:
     ) -> None:
         await self._session.close()
 
-    async def call(self, method: str, path: str, body: Any = None, **query: str | int) -> Any:
-        """The parsed answer; GatewayError for anything but 2xx."""
-        async with self._session.request(method, path, json=body, params=query) as response:
+    async def call(
+        self, method: str, path: str, body: Any = None, *, prefer: str | None = None, **query: str | int
+    ) -> Any:
+        """The parsed answer; GatewayError for anything but 2xx. `prefer` is the header of RFC 7240."""
+        headers = {"Prefer": prefer} if prefer else {}
+        async with self._session.request(method, path, json=body, params=query, headers=headers) as response:
             json_type = response.content_type == "application/json"
             answer = await response.json() if json_type else await response.text()
             if response.status >= 300:
@@ -44,8 +47,8 @@ class Gateway:
     async def get(self, path: str, **query: str | int) -> Any:
         return await self.call("GET", path, **query)
 
-    async def post(self, path: str, body: Any = None, **query: str | int) -> Any:
-        return await self.call("POST", path, body, **query)
+    async def post(self, path: str, body: Any = None, *, prefer: str | None = None, **query: str | int) -> Any:
+        return await self.call("POST", path, body, prefer=prefer, **query)
 
     async def first_named(self, path: str, name: str) -> Any | None:
         """The item of a paged list with that name, or None."""
