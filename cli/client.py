@@ -1,5 +1,6 @@
 """The gateway, as the command line sees it."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,7 +34,12 @@ class Gateway:
         await self._session.close()
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, prefer: str | None = None, **query: str | int
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str | int] | None = None,
+        prefer: str | None = None,
     ) -> Any:
         """The parsed answer; GatewayError for anything but 2xx. `prefer` is the header of RFC 7240."""
         headers = {"Prefer": prefer} if prefer else {}
@@ -45,10 +51,10 @@ class Gateway:
             return answer
 
     async def get(self, path: str, **query: str | int) -> Any:
-        return await self.call("GET", path, **query)
+        return await self.call("GET", path, query=query)
 
-    async def post(self, path: str, body: Any = None, *, prefer: str | None = None, **query: str | int) -> Any:
-        return await self.call("POST", path, body, prefer=prefer, **query)
+    async def post(self, path: str, body: Any = None, *, prefer: str | None = None) -> Any:
+        return await self.call("POST", path, body, prefer=prefer)
 
     async def first_named(self, path: str, name: str) -> Any | None:
         """The item of a paged list with that name, or None."""

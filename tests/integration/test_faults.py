@@ -1,4 +1,4 @@
-"""kill -9 of each process while 20,000 rows are mined, and replicas that share the work: nothing lost, nothing twice."""
+"""kill -9 of each process while 20,000 rows are mined, and replicas that share the work: no row lost, none twice."""
 
 import asyncio
 import time
