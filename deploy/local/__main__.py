@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from deploy.local.background import detach, take_down
+from deploy.local.background import ERROR, detach, take_down
 from deploy.local.console import Follower, follow, say
 from deploy.local.errors import AlreadyRunning, LocalStackError, UnknownProcess
 from deploy.local.foreground import run
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def fail(reason: str) -> NoReturn:
-    print(f"error: {reason}", file=sys.stderr)
+    print(f"{ERROR}{reason}", file=sys.stderr)
     sys.exit(1)
 
 

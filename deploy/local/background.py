@@ -1,5 +1,6 @@
 """`up --detach` and `down`: start a supervisor in the background, and stop whichever runs."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,11 +12,12 @@ from pathlib import Path
 from deploy.local.console import Follower
 from deploy.local.errors import LocalStackError
 from deploy.local.infrastructure import log_of
-from deploy.local.run_files import POLL_SECONDS, RunFiles, wait_until
+from deploy.local.run_files import POLL_SECONDS, RunFiles, created, wait_until
 from deploy.local.settings import PROJECT
 
 STOP_SECONDS = 90.0
 LOG = "supervisor"
+ERROR = "error: "
 
 
 def detach(state_dir: Path, arguments: Sequence[str]) -> None:
@@ -51,10 +53,10 @@ def wait_until_ready(supervisor: "subprocess.Popen[bytes]", files: RunFiles, pro
         ready = state is not None and state.supervisor == supervisor.pid and state.state == "ready"
         for line in progress.step():
             last = line
-            if code is None:
+            if not line.startswith(ERROR):
                 print(line, flush=True)
         if code is not None:
-            raise LocalStackError(last.removeprefix("error: "))
+            raise LocalStackError(last.removeprefix(ERROR))
         time.sleep(POLL_SECONDS)
 
 
@@ -63,9 +65,11 @@ def take_down(state_dir: Path) -> bool:
     files = RunFiles(state_dir)
     pid = files.supervisor()
     if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        if not wait_until(lambda: files.supervisor() != pid, STOP_SECONDS):
-            os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: files.supervisor() != pid, STOP_SECONDS)
+        began = created(pid)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            if wait_until(lambda: created(pid) != began, STOP_SECONDS):
+                break
     left = files.sweep()
     return pid is not None or bool(left)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from deploy.local.accounts import Account
 from deploy.local.errors import NotReady, PortInUse, ProcessDied
 
 PROBE_SECONDS = 0.05
+LINGER_SECONDS = 5.0
 LAST_LINES = 3
 LINE_CHARACTERS = 200
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +99,12 @@ class ManagedProcess(ABC):
         """End it with its stop signal, after the budget with SIGKILL to it and all its descendants."""
         if self._child is None or self._launch is None or self.pid is None:
             return
+        helpers = descendants(self.pid)
         with contextlib.suppress(ProcessLookupError):
             self._child.send_signal(self._launch.stop_signal)
         if not await self._ended(self._launch.stop_budget):
             await self.kill()
+        await asyncio.to_thread(see_off, helpers)
 
     async def kill(self) -> None:
         """SIGKILL to it and all its descendants, now."""
@@ -128,17 +129,13 @@ class ManagedProcess(ABC):
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             return subprocess.Popen(
-                launch.command,
+                [*launcher(launch), *launch.command],
                 env=dict(launch.env),
                 cwd=launch.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C must reach the supervisor alone, which stops in order
-                user=launch.account.uid if launch.account else None,
-                group=launch.account.gid if launch.account else None,
-                extra_groups=[] if launch.account else None,
-                preexec_fn=die_with(os.getpid(), launch.death_signal),
             )
 
     async def _wait_until_ready(self, seconds: float) -> None:
@@ -168,33 +165,58 @@ async def all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise failures.exceptions[0] from None
 
 
-def kill_tree(pid: int) -> None:
-    """SIGKILL a process and its descendants, also those in sessions of their own (as PostgreSQL's are)."""
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes below one, also those in sessions of their own (as PostgreSQL's are)."""
     try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
+        return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        return
-    for member in family:
+        return []
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it still runs; one that ended and was not yet collected by its new parent does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def all_ended(family: list[psutil.Process], seconds: float) -> bool:
+    """Wait until none of them runs; whether that came in time."""
+    deadline = time.monotonic() + seconds
+    while any(runs(process) for process in family):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(PROBE_SECONDS / 5)
+    return True
+
+
+def kill_all(family: list[psutil.Process]) -> None:
+    for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family[1:], timeout=5)
+            process.kill()
+    all_ended(family, LINGER_SECONDS)
 
 
-def die_with(parent: int, death_signal: signal.Signals) -> Callable[[], None] | None:
-    """What a child runs before its program, so that kill -9 of the supervisor leaves no orphan (Linux only).
+def see_off(family: list[psutil.Process]) -> None:
+    """Wait a little for processes that end by themselves when their parent has gone, then kill them."""
+    if not all_ended(family, LINGER_SECONDS):
+        kill_all(family)
 
-    Linux ties the signal to the *thread* that forked: processes must be started from a thread that stays.
+
+def kill_tree(pid: int) -> None:
+    """SIGKILL a process and its descendants, itself first, so that it starts no further ones."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        kill_all([psutil.Process(pid), *descendants(pid)])
+
+
+def launcher(launch: Launch) -> list[str]:
+    """What stands before the command, so that kill -9 of the supervisor leaves no orphan (on Linux).
+
+    Linux ties this to the *thread* that starts a process: start from a thread that stays.
     """
-    if LIBC is None:
-        return None
-
-    def before_program() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal))
-        if os.getppid() != parent:  # the supervisor died before the line above
-            os._exit(1)
-
-    return before_program
+    account = [str(launch.account.uid), str(launch.account.gid)] if launch.account else ["-", "-"]
+    return [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(launch.death_signal)), *account]
 
 
 def port_is_free(port: int) -> bool:

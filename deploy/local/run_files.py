@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from deploy.local.errors import AlreadyRunning
-from deploy.local.process import kill_tree
+from deploy.local.process import kill_tree, runs
 
 POLL_SECONDS = 0.05
 
@@ -99,9 +99,10 @@ class RunFiles:
 
 
 def created(pid: int | None) -> float | None:
-    """When a process began, None when there is none."""
+    """When a process began, None when there is none (one that ended and waits for its parent counts as none)."""
     try:
-        return psutil.Process(pid).create_time() if pid else None
+        process = psutil.Process(pid) if pid else None
+        return process.create_time() if process and runs(process) else None
     except psutil.NoSuchProcess:
         return None
 
