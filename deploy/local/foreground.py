@@ -5,7 +5,7 @@ import os
 import signal
 
 from deploy.local.console import Follower, follow, say
-from deploy.local.process import kill_tree
+from deploy.local.family import kill_tree
 from deploy.local.supervisor import Stack
 from libs.common.services import SERVICES
 

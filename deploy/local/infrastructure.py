@@ -9,8 +9,9 @@ from typing import Self
 from deploy.local.accounts import shelter_of
 from deploy.local.artifacts import ArtifactStore
 from deploy.local.kafka import KafkaNode
+from deploy.local.ports import free_port
 from deploy.local.postgres import PLATFORM_SETTINGS, WAREHOUSE_SETTINGS, PostgresCluster
-from deploy.local.process import ManagedProcess, all_of, free_port
+from deploy.local.process import ManagedProcess, all_of
 from deploy.local.secret_file import SecretFile
 from deploy.local.settings import LocalSettings, setting_of
 

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import shutil
-import socket
 import subprocess
 import uuid
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from aiokafka.errors import KafkaError
 
 from deploy.local.artifacts import ArtifactStore, java
 from deploy.local.errors import PreparationFailed
+from deploy.local.ports import accepts
 from deploy.local.postgres import server_environment
 from deploy.local.process import Launch, ManagedProcess, PortClaim
 
@@ -152,9 +152,3 @@ def cluster_id() -> str:
     while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
         pass
     return text
-
-
-def accepts(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from deploy.local.environment import Environment, service_port
 from deploy.local.errors import UnknownProcess
 from deploy.local.infrastructure import KAFKA, POSTGRES, SERVERS, WAREHOUSE, Infrastructure, log_of
-from deploy.local.process import ManagedProcess, free_port
+from deploy.local.ports import free_port
+from deploy.local.process import ManagedProcess
 from deploy.local.service import ServiceProcess, SetupStep
 from deploy.local.settings import LocalSettings, setting_of
 from libs.common.services import SERVICES

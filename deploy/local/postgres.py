@@ -85,6 +85,8 @@ class PostgresCluster(ManagedProcess):
     async def ready(self) -> bool:
         try:
             connection = await asyncpg.connect(self.dsn(), timeout=5)
+        except asyncpg.InvalidPasswordError:
+            raise PreparationFailed(self.name, "login", "its data has another password; `make reset`") from None
         except (OSError, asyncpg.PostgresError, TimeoutError):
             return False
         with contextlib.suppress(OSError, asyncpg.PostgresError):

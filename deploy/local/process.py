@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from deploy.local.accounts import Account
 from deploy.local.errors import NotReady, PortInUse, ProcessDied
+from deploy.local.family import POLL_SECONDS, descendants, kill_tree, see_off
+from deploy.local.ports import port_is_free
 
 PROBE_SECONDS = 0.05
-LINGER_SECONDS = 5.0
 LAST_LINES = 3
 LINE_CHARACTERS = 200
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -151,7 +149,7 @@ class ManagedProcess(ABC):
     async def _ended(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.exit_code is None and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel sets no Event
-            await asyncio.sleep(PROBE_SECONDS / 5)
+            await asyncio.sleep(POLL_SECONDS)
         return self.exit_code is not None
 
 
@@ -165,51 +163,6 @@ async def all_of(work: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise failures.exceptions[0] from None
 
 
-def descendants(pid: int) -> list[psutil.Process]:
-    """All processes below one, also those in sessions of their own (as PostgreSQL's are)."""
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def runs(process: psutil.Process) -> bool:
-    """Whether it still runs; one that ended and was not yet collected by its new parent does not."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def all_ended(family: list[psutil.Process], seconds: float) -> bool:
-    """Wait until none of them runs; whether that came in time."""
-    deadline = time.monotonic() + seconds
-    while any(runs(process) for process in family):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(PROBE_SECONDS / 5)
-    return True
-
-
-def kill_all(family: list[psutil.Process]) -> None:
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    all_ended(family, LINGER_SECONDS)
-
-
-def see_off(family: list[psutil.Process]) -> None:
-    """Wait a little for processes that end by themselves when their parent has gone, then kill them."""
-    if not all_ended(family, LINGER_SECONDS):
-        kill_all(family)
-
-
-def kill_tree(pid: int) -> None:
-    """SIGKILL a process and its descendants, itself first, so that it starts no further ones."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        kill_all([psutil.Process(pid), *descendants(pid)])
-
-
 def launcher(launch: Launch) -> list[str]:
     """What stands before the command, so that kill -9 of the supervisor leaves no orphan (on Linux).
 
@@ -217,21 +170,3 @@ def launcher(launch: Launch) -> list[str]:
     """
     account = [str(launch.account.uid), str(launch.account.gid)] if launch.account else ["-", "-"]
     return [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(launch.death_signal)), *account]
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

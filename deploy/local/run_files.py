@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from deploy.local.errors import AlreadyRunning
-from deploy.local.process import kill_tree, runs
+from deploy.local.family import kill_tree, runs
 
 POLL_SECONDS = 0.05
 
