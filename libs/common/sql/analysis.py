@@ -10,8 +10,8 @@ from sqlglot import exp
 from libs.common.sql.anonymise import cap, scrub
 from libs.common.sql.columns import columns_of
 from libs.common.sql.dialects import TRAITS, Dialect
-from libs.common.sql.fallback import tables_by_words
-from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct
+from libs.common.sql.fallback import tables_by_words, tokenise
+from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct, fold
 from libs.common.sql.parse import parse, unwrap
 from libs.common.sql.tables import tables_of
 
@@ -45,7 +45,8 @@ def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
     if found is None:
         tables = _from_words(scrubbed.text, dialect, names)
         return Analysis(text, truncated, tables, (), False, scrubbed.comment)
-    return Analysis(text, truncated, *found, True, scrubbed.comment)
+    tables, columns = _without_literals(*found, scrubbed.text, dialect)
+    return Analysis(text, truncated, tables, columns, True, scrubbed.comment)
 
 
 def pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: Iterable[TableName]) -> UUID:
@@ -70,3 +71,18 @@ def _from_trees(
 def _from_words(text: str, dialect: Dialect, names: DefaultNames) -> tuple[TableName, ...]:
     paths = tables_by_words(unwrap(text), dialect)
     return distinct(complete(path, names, dialect) for path in paths)
+
+
+def _without_literals(
+    tables: tuple[TableName, ...], columns: tuple[ColumnRef, ...], text: str, dialect: Dialect
+) -> tuple[tuple[TableName, ...], tuple[ColumnRef, ...]]:
+    """Drop names that stand only in a literal (`FROM 'people.parquet'`): values must not pass as names.
+
+    Snowflake's IDENTIFIER('orders') is a name by intention.
+    """
+    if dialect is Dialect.SNOWFLAKE and "identifier" in text.lower():
+        return tables, columns
+    pieces = [piece for token in tokenise(text, dialect) for piece in {token.text, *token.text.split(".")}]
+    written = {fold(piece, True, dialect).casefold() for piece in pieces}
+    kept = tuple(table for table in tables if table.parts[-1].casefold() in written)
+    return kept, tuple(column for column in columns if column.table in kept and column.column.casefold() in written)

@@ -48,12 +48,13 @@ _NOISE: Final = frozenset(
     }
 )
 _STOP: Final = frozenset(
-    (
-        "select where set values on using join left right inner outer cross full natural group order having limit union "
-        "except intersect with when then default as from into returning window qualify fetch for partition tablesample "
-        "and or not case end is null in by asc desc stdin stdout all distinct lateral row rows only cascade restrict "
-        "update delete insert replace create sequence function procedure schema database role user type"
-    ).split()  # noqa: SIM905
+    re.findall(
+        r"\w+",
+        "select where set values on using join left right inner outer cross full natural group order having limit "
+        "union except intersect with when then default as from into returning window qualify fetch for partition "
+        "tablesample and or not case end is null in by asc desc stdin stdout all distinct lateral row rows only cascade "
+        "restrict update delete insert replace create sequence function procedure schema database role user type",
+    )
 )
 _CALLS_WITH_FROM: Final = frozenset({"extract", "trim", "substring", "overlay", "position", "ltrim", "rtrim"})
 _FIRST_ONLY: Final = frozenset({"copy", "analyze", "vacuum", "truncate", "cluster", "describe", "desc"})
