@@ -1,0 +1,164 @@
+"""The envelope of an event: CloudEvents 1.0, Kafka binary mode (attributes in headers, the event alone in the value).
+
+Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read too, never written.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Self
+from uuid import UUID, uuid4
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from libs.common.clock import rfc3339
+from libs.common.events import Event
+
+Headers = Iterable[tuple[str, bytes | None]]
+
+CONTENT_TYPE: Final = "content-type"
+TRACEPARENT: Final = "traceparent"
+_PREFIX: Final = "ce_"
+_JSON: Final = "application/json"
+_STRUCTURED: Final = "application/cloudevents+json"
+_SPEC_VERSION: Final = "1.0"
+_ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
+_NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
+_WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
+_time: TypeAdapter[datetime] = TypeAdapter(datetime)
+
+
+class EnvelopeError(ValueError):
+    """The message is no event that we can place. The text holds nothing of its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sent which kind of event when, for which tenant, in which trace. `extensions` such as jobid, syncseq."""
+
+    id: str
+    type: str
+    source: str
+    time: datetime | None
+    tenant: UUID | None
+    traceparent: str | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_headers(self) -> list[tuple[str, bytes]]:
+        """Kafka headers of the binary mode."""
+        attributes = {"specversion": _SPEC_VERSION, "id": self.id, "type": self.type, "source": self.source}
+        if self.time is not None:
+            attributes["time"] = rfc3339(self.time)
+        if self.tenant is not None:
+            attributes["tenant"] = str(self.tenant)
+        headers = [(_PREFIX + name, text.encode()) for name, text in {**attributes, **self.extensions}.items()]
+        if self.traceparent:
+            headers.append((TRACEPARENT, self.traceparent.encode()))
+        headers.append((CONTENT_TYPE, _JSON.encode()))
+        return headers
+
+    @classmethod
+    def from_headers(cls, headers: Headers, fallback_id: str = "") -> Self:
+        """What can be read of the headers. Never fails: what is missing or malformed is left out."""
+        plain = _texts(headers)
+        attributes = {name.removeprefix(_PREFIX): text for name, text in plain.items() if name.startswith(_PREFIX)}
+        attributes.setdefault(TRACEPARENT, plain.get(TRACEPARENT, ""))
+        return cls._of(attributes, fallback_id)
+
+    @classmethod
+    def _of(cls, attributes: Mapping[str, str], fallback_id: str) -> Self:
+        return cls(
+            id=attributes.get("id") or fallback_id,
+            type=attributes.get("type", ""),
+            source=attributes.get("source", ""),
+            time=_moment(attributes.get("time")),
+            tenant=_uuid(attributes.get("tenant")),
+            traceparent=attributes.get(TRACEPARENT) or None,
+            extensions={name: text for name, text in attributes.items() if name not in _NOT_EXTENSIONS},
+        )
+
+
+def new_envelope(
+    event: Event, *, source: str, at: datetime, traceparent: str | None = None, extensions: Mapping[str, str] | None
+) -> Envelope:
+    """Envelope of an event of ours. An event with an `event_id` of its own keeps it when it is sent again."""
+    own = getattr(event, "event_id", None)
+    more = dict(extensions or {})
+    return Envelope(
+        id=str(own or uuid4()),
+        type=event_type(type(event)),
+        source=source,
+        time=at,
+        tenant=event.tenant,
+        traceparent=more.pop(TRACEPARENT, None) or traceparent,
+        extensions=more,
+    )
+
+
+def event_type(model: type[BaseModel]) -> str:
+    """CloudEvents type of a model: `tidemark.` and its name in snake case."""
+    return "tidemark." + _WORD_START.sub("_", model.__name__).lower()
+
+
+def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
+    """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
+    plain = _texts(headers)
+    content_type = plain.get(CONTENT_TYPE, _JSON).partition(";")[0].strip().lower()
+    if content_type.startswith("application/cloudevents"):
+        if content_type != _STRUCTURED:
+            raise EnvelopeError("content-type: one JSON event per message is accepted, no batches, no other formats")
+        return _open_structured(value, fallback_id)
+    _check(plain.get("ce_specversion"), plain.get("ce_tenant"))
+    return Envelope.from_headers(headers, fallback_id), value
+
+
+def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
+    try:
+        event = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise EnvelopeError("the structured CloudEvent is not valid JSON") from None
+    if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
+        raise EnvelopeError("data: the structured CloudEvent holds no JSON object")
+    attributes = {name: str(text) for name, text in event.items() if name != "data" and text is not None}
+    _check(attributes.get("specversion", ""), attributes.get("tenant"))
+    return Envelope._of(attributes, fallback_id), orjson.dumps(event["data"])
+
+
+def _check(version: str | None, tenant: str | None) -> None:
+    if version is not None and version != _SPEC_VERSION:
+        raise EnvelopeError("specversion: only CloudEvents 1.0 is accepted")
+    if tenant is not None and _uuid(tenant) is None:
+        raise EnvelopeError("tenant: is no UUID")
+
+
+def is_structured(headers: Headers) -> bool:
+    """Whether the value holds the envelope too."""
+    return _texts(headers).get(CONTENT_TYPE, "").lower().startswith(_STRUCTURED)
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    return {name.lower(): (value or b"").decode("utf-8", "replace") for name, value in headers}
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = _time.validate_python(text) if text else None
+    except ValidationError:
+        return None
+    return moment if moment is None or moment.tzinfo else None
+
+
+def safe_problems(error: ValidationError) -> str:
+    """What did not validate, field by field, without any input value."""
+    problems: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['type']}" for problem in problems]
+    return "; ".join(shown[:20])

@@ -1,0 +1,272 @@
+"""One topic as one service reads it: decode, handle, bury, commit, in that order, for each batch."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeAlias
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from pydantic import ValidationError
+
+from libs.common.broker import Message, Publisher
+from libs.common.clock import Clock
+from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
+from libs.common.dead_letter_limits import DeadLetterLimits
+from libs.common.decode import Decoder
+from libs.common.envelope import Envelope, EnvelopeError
+from libs.common.errors import TooLarge
+from libs.common.failures import RetryPolicy, describe
+from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.messaging_spans import process_span
+from libs.common.partition_gate import PartitionGate, Verdict
+from libs.common.records import E, Handler, Record
+from libs.common.settle import HANDLED, Bad, GaveUp, Outcome, Patience, Settlement
+from libs.common.topics import Topic
+
+Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
+DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
+
+# Below the time that the group waits for its members to join again (rebalance_timeout_ms).
+_REVOKE_PATIENCE = 20.0
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What all subscriptions of a process share."""
+
+    group: str
+    publisher: Publisher
+    metrics: MessagingMetrics
+    clock: Clock
+    limits: DeadLetterLimits
+    retry: RetryPolicy
+
+
+class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
+    """Nothing is committed before its handler returned, or its dead letter was acknowledged and its hook called."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        dead_letter_topic: str,
+        decoder: Decoder[E],
+        handler: Handler[E],
+        on_dead_letter: DeadLetterHook | None,
+        carrier: Carrier,
+    ) -> None:
+        self.topic = topic
+        self._dead_letter_topic = dead_letter_topic
+        self._decoder = decoder
+        self._handler = handler
+        self._on_dead_letter = on_dead_letter
+        self._carrier = carrier
+        self._gate = PartitionGate(topic, carrier.limits, carrier.metrics.paused)
+        self._interrupt = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+        self._trouble: str | None = None
+        self._next: dict[TopicPartition, int] = {}
+        retried = carrier.metrics.retried.labels(topic.name)
+        self._patience = Patience(carrier.retry, self._interrupt, retried)
+        self.consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the service is not ready, as far as this topic goes."""
+        return self._gate.reason or self._trouble
+
+    def interrupt(self) -> None:
+        """Stop retrying: the process ends."""
+        self._stopping = True
+        self._interrupt.set()
+        self._gate.close()
+
+    async def __call__(self, batch: Sequence[Raw]) -> None:
+        """Settle one batch of the consumer. Never raises, but for cancellation."""
+        consumer = self.consumer()
+        assert consumer is not None
+        for raw in batch:
+            self._next.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
+        self._idle.clear()
+        try:
+            await self._settle(batch, consumer)
+            self._trouble = None
+        except GaveUp as error:
+            self._retreat(batch, consumer, str(error))
+        except Exception as error:
+            # Ours, not the handler's: the batch stays uncommitted and is read again.
+            _log.error("batch not settled", topic=self.topic.name, error=describe(error))
+            self._retreat(batch, consumer, describe(error))
+            await asyncio.sleep(1)
+        finally:
+            self._idle.set()
+
+    async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
+        decoded = [self._decode(raw) for raw in batch]
+        with process_span(self.topic.name, self._carrier.group, _traceparents(batch, decoded)):
+            outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
+            await self._handle(batch, decoded, outcomes)
+            verdict = self._gate.judge(batch, outcomes)
+            await self._bury(batch, outcomes, verdict)
+            await self._commit(verdict, consumer)
+        self._gate.accept(verdict, consumer)
+        self._gate.release(verdict.commit.keys() - verdict.held.keys())
+        self._count(decoded, outcomes)
+
+    def _decode(self, raw: Raw) -> Record[E] | Outcome:
+        if raw.value is None:
+            return HANDLED  # a tombstone: deletions are records here
+        try:
+            return self._decoder(raw)
+        except (EnvelopeError, ValidationError) as error:
+            return Bad("invalid", type(error).__name__, describe(error), attempts=1)
+        except Exception as error:
+            return Bad("bug", type(error).__name__, describe(error), attempts=1)
+
+    async def _handle(
+        self, batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome], outcomes: list[Outcome | None]
+    ) -> None:
+        places = [place for place, each in enumerate(decoded) if isinstance(each, Record)]
+        records = [each for each in decoded if isinstance(each, Record)]
+
+        def on_bad(position: int, bad: Bad) -> bool:
+            outcomes[places[position]] = bad
+            _log.error("record refused", topic=self.topic.name, kind=bad.kind, error=bad.reason)
+            for place, outcome in zip(places, settlement.outcomes, strict=True):
+                outcomes[place] = outcome
+            return not self._gate.judge(batch, outcomes).held
+
+        settlement = Settlement(records, self._handler, self._patience, on_bad)
+        await settlement.run()
+        for place, outcome in zip(places, settlement.outcomes, strict=True):
+            outcomes[place] = outcome
+
+    async def _bury(self, batch: Sequence[Raw], outcomes: Sequence[Outcome | None], verdict: Verdict) -> None:
+        letters: list[tuple[DeadLetter, Raw]] = []
+        for position in verdict.bury:
+            bad, raw = outcomes[position], batch[position]
+            assert isinstance(bad, Bad)
+            letter = dead_letter(
+                self.topic, raw, kind=bad.kind, error=bad.error, reason=bad.reason, attempts=bad.attempts
+            )
+            letters.append((letter, raw))
+        if not letters:
+            return
+        await self._patience.call(partial(self._send, letters))
+        for letter, _ in letters:
+            self._carrier.metrics.dead_lettered.labels(self.topic.name, letter.kind).inc()
+            await self._tell(letter)
+
+    async def _send(self, letters: Sequence[tuple[DeadLetter, Raw]]) -> None:
+        at = self._carrier.clock()
+        messages = [
+            to_message(
+                letter,
+                raw.value,
+                topic=self.topic,
+                physical=self._dead_letter_topic,
+                group=self._carrier.group,
+                at=at,
+            )
+            for letter, raw in letters
+        ]
+        outcomes = await self._carrier.publisher.deliver(messages)
+        again: list[Message] = []
+        for message, (_, raw), failure in zip(messages, letters, outcomes, strict=True):
+            if isinstance(failure, TooLarge):
+                again.append(without_body(message, raw.value or b""))
+            elif failure is not None:
+                raise failure
+        if again and any(failures := await self._carrier.publisher.deliver(again)):
+            raise next(failure for failure in failures if failure is not None)
+
+    async def _tell(self, letter: DeadLetter) -> None:
+        hook = self._on_dead_letter
+        if hook is None:
+            return
+        try:
+            await self._patience.call(partial(hook, letter))
+        except GaveUp:
+            raise
+        except Exception as error:
+            # A hook must not block the partition: what it would have noted is missing until a deadline closes it.
+            self._carrier.metrics.hook_failures.labels(self.topic.name).inc()
+            _log.error("dead-letter hook failed", topic=self.topic.name, error=describe(error))
+
+    async def _commit(self, verdict: Verdict, consumer: AIOKafkaConsumer) -> None:
+        if not verdict.commit:
+            return
+        try:
+            await consumer.commit(verdict.commit)
+        except (CommitFailedError, IllegalStateError):
+            # The group has moved on: another member reads these records again, handlers take them twice.
+            _log.warning("offsets not committed after a rebalance", topic=self.topic.name)
+        except KafkaError as error:
+            raise GaveUp(describe(error)) from error
+        self._next.update(verdict.commit)
+
+    def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:
+        """Read the batch again; say why the service is not ready."""
+        if not self._stopping:
+            self._trouble = f"{self.topic.name}: {reason}; trying on"
+            _log.warning("batch postponed", topic=self.topic.name, error=reason)
+        firsts: dict[TopicPartition, int] = {}
+        for raw in batch:
+            firsts.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
+        for place, offset in firsts.items():
+            with suppress(IllegalStateError):
+                consumer.seek(place, offset)
+
+    def _count(self, decoded: Sequence[Record[E] | Outcome], outcomes: Sequence[Outcome | None]) -> None:
+        metrics, now = self._carrier.metrics, self._carrier.clock()
+        done = [each for each, outcome in zip(decoded, outcomes, strict=True) if outcome is HANDLED]
+        metrics.handled.labels(self.topic.name).inc(len(done))
+        age = metrics.event_age.labels(self.topic.name)
+        for each in done:
+            if isinstance(each, Record) and each.envelope.time is not None:
+                age.observe(max(0.0, (now - each.envelope.time).total_seconds()))
+
+    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
+        """Let the batch in hand finish and commit; interrupt its retries."""
+        self._interrupt.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REVOKE_PATIENCE):
+                await self._idle.wait()
+        for each in revoked:
+            self._next.pop(each, None)
+            with suppress(KeyError):
+                self._carrier.metrics.lag.remove(self.topic.name, str(each.partition))
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Hold again what is held."""
+        if not self._stopping:
+            self._interrupt.clear()
+        consumer = self.consumer()
+        if consumer is not None:
+            self._gate.assigned(assigned, consumer)
+
+    async def report_lag(self) -> None:
+        """Records between what is committed here and the end of each partition."""
+        consumer = self.consumer()
+        if consumer is None:
+            return
+        assigned = consumer.assignment()
+        ends = await consumer.end_offsets(assigned) if assigned else {}
+        for place, end in ends.items():
+            done = self._next.get(place)
+            if done is None:
+                done = await consumer.position(place)
+            self._carrier.metrics.lag.labels(self.topic.name, str(place.partition)).set(max(0, end - done))
+
+
+def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:
+    return [
+        each.envelope.traceparent if isinstance(each, Record) else Envelope.from_headers(raw.headers).traceparent
+        for raw, each in zip(batch, decoded, strict=True)
+    ]
