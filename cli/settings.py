@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from libs.common.settings import TidemarkSettings
 
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "operator.env"
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(TidemarkSettings):
     """The operator's settings. A token may be given instead of the secret that signs development tokens."""
 
-    model_config = SettingsConfigDict(env_prefix="TIDEMARK_", env_file=LOCAL_FILE, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=LOCAL_FILE)
 
     gateway_url: Annotated[str, Field(description="Base URL of the gateway.")] = "http://127.0.0.1:8080"
     token: Annotated[SecretStr | None, Field(description="Bearer token or API key that the commands send.")] = None

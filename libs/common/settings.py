@@ -17,11 +17,28 @@ SECRETS_DIR = "TIDEMARK_SECRETS_DIR"
 Environment = Literal["production", "staging"]
 
 
-class CommonSettings(BaseSettings):
-    """What any process of the system needs: where Kafka is, how to log, which clock."""
+class TidemarkSettings(BaseSettings):
+    """Settings named TIDEMARK_…, from the environment, then from the files below TIDEMARK_SECRETS_DIR."""
 
     # A failed start prints the error, and what was read so far holds secrets.
     model_config = SettingsConfigDict(env_prefix="TIDEMARK_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Adds mounted secrets: one file per setting, named as its variable."""
+        files = SecretsSettingsSource(settings_cls, secrets_dir=os.environ.get(SECRETS_DIR))
+        return init_settings, env_settings, dotenv_settings, files
+
+
+class CommonSettings(TidemarkSettings):
+    """What any process of the system needs: where Kafka is, how to log, which clock."""
 
     mode: Annotated[
         Literal["development", "production"], Field(description="`production` refuses a shifted clock.")
@@ -44,19 +61,6 @@ class CommonSettings(BaseSettings):
         str | None, Field(description="OTLP/HTTP traces endpoint; spans are dropped where it is unset.")
     ] = None
     trace_ratio: Annotated[float, Field(ge=0, le=1, description="Share of traces sampled at their root.")] = 1.0
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Beside the environment: mounted secrets, one file per setting, named as its variable."""
-        files = SecretsSettingsSource(settings_cls, secrets_dir=os.environ.get(SECRETS_DIR))
-        return init_settings, env_settings, files
 
     @model_validator(mode="after")
     def _production_keeps_real_time(self) -> Self:

@@ -1,0 +1,1 @@
+"""Manifests for Kubernetes, and what generates a part of them."""
