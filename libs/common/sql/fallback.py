@@ -16,20 +16,11 @@ from libs.common.sql.names import Identifier, fold
 Path = tuple[Identifier, ...]
 
 _LISTS: Final = frozenset(
-    {"from", "using", "table", "truncate", "view", "only", "tables", "update", "analyze", "vacuum"}
+    {"from", "using", "table", "truncate", "view", "only", "tables", "update", "analyze", "vacuum", "lock"}
 )
-_STARTERS: Final = _LISTS | {
-    "join",
-    "into",
-    "on",
-    "references",
-    "copy",
-    "describe",
-    "desc",
-    "cluster",
-    "overwrite",
-    "like",
-}
+_STARTERS: Final = _LISTS | frozenset(
+    {"join", "into", "on", "to", "references", "copy", "describe", "desc", "cluster", "overwrite", "like", "partition"}
+)
 _MAY_OPEN: Final = frozenset({"into", "table", "references", "on", "copy", "view", "overwrite", "analyze", "vacuum"})
 _NOISE: Final = frozenset(
     {
@@ -52,13 +43,18 @@ _STOP: Final = frozenset(
         r"\w+",
         "select where set values on using join left right inner outer cross full natural group order having limit "
         "union except intersect with when then default as from into returning window qualify fetch for partition "
-        "tablesample and or not case end is null in by asc desc stdin stdout all distinct lateral row rows only cascade "
-        "restrict update delete insert replace create sequence function procedure schema database role user type",
+        "tablesample and or not case end is null in by asc desc stdin stdout all distinct lateral row rows only "
+        "cascade restrict update delete insert replace create sequence function procedure schema database role user type "
+        "to",
     )
 )
 _CALLS_WITH_FROM: Final = frozenset({"extract", "trim", "substring", "overlay", "position", "ltrim", "rtrim"})
-_FIRST_ONLY: Final = frozenset({"copy", "analyze", "vacuum", "truncate", "cluster", "describe", "desc"})
-_ON_HEADS: Final = frozenset({"create", "grant", "revoke", "drop", "comment", "alter"})
+_FIRST_ONLY: Final = frozenset({"copy", "analyze", "vacuum", "truncate", "cluster", "describe", "desc", "lock"})
+_ON_HEADS: Final = frozenset({"grant", "revoke", "index", "trigger", "policy", "rule", "constraint"})
+_NO_ON_HEADS: Final = frozenset({"event", "statistics"})
+_NO_TABLE_PAIRS: Final = frozenset({("alter", "default"), ("alter", "extension")})
+_NO_TABLE_HEADS: Final = frozenset({"fetch", "move", "import", "call", "execute", "set", "reset"})
+_NO_OBJECTS: Final = frozenset({"column", "schema", "database", "function", "conflict", "delete", "all"})
 _USING_HEADS: Final = frozenset({"delete", "merge"})
 
 
@@ -164,7 +160,9 @@ def _scope_end(at: int, closes: dict[int, int], tokens: Sequence[Token]) -> int:
 
 
 def _references(tokens: Sequence[Token], dialect: Dialect) -> Iterator[Reference]:
-    head = tokens[0].word if tokens else ""
+    head = tuple(token.word for token in tokens[:16])
+    if not head or head[0] in _NO_TABLE_HEADS or head[:2] in _NO_TABLE_PAIRS:
+        return
     calls: list[str] = []
     for at, token in enumerate(tokens):
         if token.quoted:
@@ -177,8 +175,8 @@ def _references(tokens: Sequence[Token], dialect: Dialect) -> Iterator[Reference
             yield from _list(tokens, at, dialect)
 
 
-def _names_a_table(tokens: Sequence[Token], at: int, head: str, call: str) -> bool:
-    word = tokens[at].word
+def _names_a_table(tokens: Sequence[Token], at: int, heads: tuple[str, ...], call: str) -> bool:
+    word, head = tokens[at].word, heads[0]
     before = tokens[at - 1].word if at else ""
     after = tokens[at + 1].word if at + 1 < len(tokens) else ""
     match word:
@@ -187,11 +185,16 @@ def _names_a_table(tokens: Sequence[Token], at: int, head: str, call: str) -> bo
         case "using":
             return head in _USING_HEADS and after != "("
         case "on":
-            return head in _ON_HEADS and after not in {"column", "schema", "database", "function", "conflict", "delete"}
+            of_object = not _ON_HEADS.isdisjoint(heads[:at]) and _NO_ON_HEADS.isdisjoint(heads[:at])
+            return of_object and after not in _NO_OBJECTS
+        case "to":
+            return "rule" in heads[:at] and before in {"insert", "update", "delete", "select"}
         case "update":
             return before not in {"for", "on", "key", "do", "then", "no", "of", "or", "grant", ","}
         case "like":
             return head == "create" and before == "("
+        case "partition":
+            return before in {"attach", "detach"}
         case "table" | "view" | "tables" | "only" | "overwrite" | "into" | "join" | "references":
             return before not in {"alter", "default"} or word in {"table", "view"}
         case _:
@@ -202,8 +205,7 @@ def _list(tokens: Sequence[Token], at: int, dialect: Dialect) -> Iterator[Refere
     starter = tokens[at].word
     at += 1
     while True:
-        while at < len(tokens) and tokens[at].word in _NOISE:
-            at += 1
+        at = _past_noise(tokens, at, starter)
         path, after = _path(tokens, at, dialect)
         opens = after < len(tokens) and tokens[after].text == "("
         if path and not (opens and starter not in _MAY_OPEN):
@@ -214,6 +216,22 @@ def _list(tokens: Sequence[Token], at: int, dialect: Dialect) -> Iterator[Refere
         if comma is None:
             return
         at = comma + 1
+
+
+def _past_noise(tokens: Sequence[Token], at: int, starter: str) -> int:
+    if starter in {"vacuum", "analyze"} and at < len(tokens) and tokens[at].text == "(":
+        while at < len(tokens) and tokens[at].text != ")":
+            at += 1
+        at += 1
+    while at < len(tokens) and (tokens[at].word in _NOISE or _opens_join(tokens, at, starter)):
+        at += 1
+    return at
+
+
+def _opens_join(tokens: Sequence[Token], at: int, starter: str) -> bool:
+    """Whether this parenthesis holds a join, `FROM (a JOIN b …)`, rather than a query."""
+    opens = starter in {"from", "join", "using"} and tokens[at].text == "(" and not tokens[at].quoted
+    return opens and at + 1 < len(tokens) and (tokens[at + 1].text == "(" or _is_name(tokens[at + 1], first=True))
 
 
 def _next_comma(tokens: Sequence[Token], at: int) -> int | None:

@@ -19,16 +19,28 @@ def tables_of(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator
     """Every real table that one statement names; a CTE hides a table only within its own scope."""
     stack: list[tuple[exp.Expr, Hidden]] = [(tree, frozenset())]
     skipped: set[int] = set()
+    targets: set[int] = set()
     while stack:
         node, hidden = stack.pop()
         if id(node) in skipped:
             continue
         skipped.update(id(other) for other in _not_tables(node, dialect))
+        targets.update(id(target) for target in _targets(node, dialect))
         if isinstance(node, exp.Table):
-            name = real_table(node, hidden, names, dialect)
+            name = real_table(node, frozenset() if id(node) in targets else hidden, names, dialect)
             if name is not None:
                 yield name
+        elif isinstance(node, exp.Comment) and isinstance(node.this, exp.Column):
+            yield from _of_column(node.this, names, dialect)
         stack.extend(_children(node, hidden, dialect))
+
+
+def _of_column(column: exp.Column, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
+    """The table in `COMMENT ON COLUMN sales.orders.total`."""
+    parts = [Identifier(part.name, bool(part.args.get("quoted"))) for part in column.parts[:-1]]
+    name = complete(parts, names, dialect)
+    if name is not None:
+        yield name
 
 
 def real_table(node: exp.Table, hidden: Hidden, names: DefaultNames, dialect: Dialect) -> TableName | None:
@@ -99,6 +111,13 @@ def cte_name(cte: exp.CTE, dialect: Dialect) -> str:
     return fold(name.this, bool(name.args.get("quoted")), dialect) if isinstance(name, exp.Identifier) else ""
 
 
+def _targets(node: exp.Expr, dialect: Dialect) -> list[exp.Expr]:
+    """What a statement writes to: no CTE hides it, except in T-SQL, where one writes through a CTE."""
+    if dialect is Dialect.TSQL or not isinstance(node, exp.Insert | exp.Update | exp.Delete | exp.Merge):
+        return []
+    return [node.this.this if isinstance(node.this, exp.Schema) else node.this]
+
+
 def _not_tables(node: exp.Expr, dialect: Dialect) -> list[exp.Expr]:
     """Children that hold a name in the shape of a table which is none."""
     match node:
@@ -106,6 +125,10 @@ def _not_tables(node: exp.Expr, dialect: Dialect) -> list[exp.Expr]:
             return list(node.expressions)
         case exp.Use():
             return [node.this] if node.this else []
+        case exp.Into() if node.args.get("temporary"):
+            return [node.this]
+        case exp.Grant() | exp.Revoke() if str(node.args.get("kind") or "TABLE").upper() not in _TABLE_KINDS:
+            return [node.args["securable"]]
         case exp.Create() | exp.Drop():
             return _targets_that_are_no_tables(node)
         case exp.Comment() | exp.Alter() if str(node.args.get("kind", "TABLE")).upper() not in _TABLE_KINDS:
@@ -119,15 +142,16 @@ def _not_tables(node: exp.Expr, dialect: Dialect) -> list[exp.Expr]:
     return []
 
 
-def _targets_that_are_no_tables(node: exp.Expr) -> list[exp.Expr]:
+def _targets_that_are_no_tables(node: exp.Create | exp.Drop) -> list[exp.Expr]:
     kind = str(node.args.get("kind") or "").upper()
+    if isinstance(node, exp.Drop):
+        return [] if kind in _TABLE_KINDS - {"INDEX"} else list(node.iter_expressions())
     properties = node.args.get("properties")
     temporary = isinstance(properties, exp.Properties) and properties.find(exp.TemporaryProperty) is not None
-    creates = isinstance(node, exp.Create)
-    if (kind == "INDEX" and creates) or (kind in _TABLE_KINDS - {"INDEX"} and not temporary):
+    if kind in _TABLE_KINDS and not temporary:
         return []
-    targets = [child for child in (node.this, *([] if creates else node.expressions)) if child is not None]
-    return [target.this if isinstance(target, exp.Schema) else target for target in targets]
+    target = node.this
+    return [target.this if isinstance(target, exp.Schema) else target]
 
 
 def _aliases_among(node: exp.Expr, targets: list[exp.Expr], dialect: Dialect) -> list[exp.Expr]:
