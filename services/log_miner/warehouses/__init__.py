@@ -1,0 +1,32 @@
+"""The kinds of warehouses that can be mined, in one table. A new one is a module and a line here."""
+
+from collections.abc import Callable, Mapping
+
+from libs.common.connectors import PostgresSettings
+from services.log_miner.warehouses.interface import (
+    Batch,
+    Cursor,
+    Execution,
+    OpenWarehouse,
+    Position,
+    Step,
+    Warehouse,
+    WarehouseError,
+)
+from services.log_miner.warehouses.postgres import Postgres
+from services.log_miner.warehouses.postgres_connect import Resolve
+
+WAREHOUSES: Mapping[str, Callable[[PostgresSettings, Resolve], Warehouse]] = {"postgres": Postgres}
+
+__all__ = [
+    "WAREHOUSES",
+    "Batch",
+    "Cursor",
+    "Execution",
+    "OpenWarehouse",
+    "Position",
+    "Resolve",
+    "Step",
+    "Warehouse",
+    "WarehouseError",
+]

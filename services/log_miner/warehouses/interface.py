@@ -1,0 +1,86 @@
+"""What a warehouse offers to the miner: batches of executions with the place to go on from, and a check in steps."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from libs.common.errors import BadGateway
+from libs.common.sql import DefaultNames, Dialect
+
+# Opaque to everybody but the warehouse that made it; one per part of the log (a file, a view).
+Position = Mapping[str, Any]
+Cursor = Mapping[str, Position]
+
+
+class WarehouseError(BadGateway):
+    """The warehouse did not do what mining needs. `cause` is stable, the message names the fix and holds no secret."""
+
+    code = "warehouse_failed"
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(detail, cause=cause)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution of one statement. The statement may hold literals: it never leaves the process as it is."""
+
+    resource_id: str
+    statement: str = field(repr=False)
+    user: str | None
+    executed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one read gave. `cursor` holds the parts that moved; None forgets a part that is gone."""
+
+    executions: tuple[Execution, ...]
+    lines_read: int
+    cursor: Mapping[str, Position | None]
+    progress: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a connection check: what was tried, how it went, and what would repair it."""
+
+    step: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+
+
+class OpenWarehouse(Protocol):
+    """A connected warehouse."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def defaults(self) -> DefaultNames:
+        """What completes names without a schema."""
+        ...
+
+    def batches(self, cursor: Cursor, since: datetime | None) -> AsyncIterator[Batch]:
+        """What the log gained after `cursor`, up to its end at the first call; on a first read only from `since` on.
+
+        Raises WarehouseError.
+        """
+        ...
+
+
+class Warehouse(Protocol):
+    """A kind of warehouse, bound to one connector's settings."""
+
+    def open(self) -> AbstractAsyncContextManager[OpenWarehouse]:
+        """Connect. Raises WarehouseError."""
+        ...
+
+    def check(self) -> AsyncIterator[Step]:
+        """Try what mining needs, in order; ends after a failure that makes further steps senseless."""
+        ...

@@ -1,0 +1,110 @@
+"""Which lines of a Postgres csvlog are executions, and of what. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from services.log_miner.warehouses.csv_records import LogLine
+from services.log_miner.warehouses.interface import Execution
+from services.log_miner.warehouses.log_time import LogClock, UnknownZone
+
+APPLICATION = "tidemark"
+OWN_TAG = "/* tidemark "
+
+# `execute fetch from` is a cursor's next page of an execution that was counted already; `parse` and `bind`
+# of the extended protocol are no executions.
+_RAN = re.compile(r"duration: (\d+\.\d+) ms  (?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
+_BEGAN = re.compile(r"(?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
+_FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*\n?|/\*.*?\*/|\()*([a-z]+)", re.DOTALL | re.IGNORECASE)
+_PREPARE = re.compile(r"\s*PREPARE\s+(?:\"[^\"]+\"|\w+)\s*(?:\(.*?\))?\s+AS\s+", re.DOTALL | re.IGNORECASE)
+_NEXT_STATEMENT = re.compile(r";\s*([a-z]+)", re.IGNORECASE)
+
+# As the log's command_tag has them. Everything else (SET, SHOW, BEGIN, VACUUM, GRANT, FETCH, …) is no usage.
+_USAGE_TAGS = frozenset(
+    {"SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXECUTE", "DECLARE CURSOR"}
+    | {"SELECT INTO", "CREATE TABLE AS", "CREATE VIEW", "CREATE MATERIALIZED VIEW", "REFRESH MATERIALIZED VIEW"}
+)
+_USAGE_WORDS = frozenset({"select", "insert", "update", "delete", "merge", "copy", "with", "table", "values"})
+# A line that is written before its statement runs has no tag yet; these tags come with the words of the statement.
+_MAKES_DATA = re.compile(
+    r"create\s+(?:or\s+replace\s+)?(?:temp(?:orary)?\s+|unlogged\s+|recursive\s+)*"
+    r"(?:view\b|materialized\s+view\b|table\b[^;]*?\bas\s+(?:\(|select|with|table|values|execute)\b?)|"
+    r"refresh\s+materialized\b|declare\s|execute\s",
+    re.IGNORECASE,
+)
+
+
+def is_usage(command_tag: str, statement: str) -> bool:
+    """Whether a statement reads or writes data, by its command tag, else by its words."""
+    if command_tag in _USAGE_TAGS:
+        return True
+    first = _FIRST_WORD.match(statement)
+    if not first:
+        return False
+    word = first[1].lower()
+    if word in _USAGE_WORDS or _MAKES_DATA.match(statement, first.start(1)):
+        return True
+    # Several statements in one message carry the tag of the last one.
+    return any(found[1].lower() in _USAGE_WORDS for found in _NEXT_STATEMENT.finditer(statement))
+
+
+def is_ours(line: LogLine, statement: str) -> bool:
+    """Whether the statement is the miner's or another service's of this system."""
+    return line.application == APPLICATION or OWN_TAG in statement[:64]
+
+
+def _sql(line: LogLine, statement: str) -> str:
+    """What ran: the prepared text behind an EXECUTE, else the statement itself."""
+    if line.prepared is None:
+        return statement
+    return _PREPARE.sub("", line.prepared, count=1)
+
+
+@dataclass(slots=True)
+class LineReader:
+    """Turns lines of one connector's database into executions; keeps what a later line may take back.
+
+    With `log_statement` a line is written before its statement runs: it counts unless the session's next line
+    is an error. A line with a duration is written after success.
+    """
+
+    database: str
+    excluded_users: frozenset[str]
+    clock: LogClock
+    since: datetime | None = None
+    undated: int = 0
+    _begun: dict[str, Execution] = field(default_factory=dict)
+
+    def read(self, lines: Iterable[LogLine]) -> Iterator[Execution]:
+        """The executions that these lines tell of; what is still open at the end counts."""
+        for line in lines:
+            if line.database == self.database:
+                yield from self._read(line)
+        yield from self._begun.values()
+        self._begun.clear()
+
+    def _read(self, line: LogLine) -> Iterator[Execution]:
+        begun = self._begun.pop(line.session_id, None)
+        if begun and line.severity not in ("ERROR", "FATAL", "PANIC"):
+            yield begun
+        if line.severity != "LOG" or line.user in self.excluded_users:
+            return
+        if ran := _RAN.fullmatch(line.message):
+            execution = self._execution(line, ran[2], timedelta(milliseconds=float(ran[1])))
+            if execution:
+                yield execution
+        elif (start := _BEGAN.fullmatch(line.message)) and (execution := self._execution(line, start[1])):
+            self._begun[line.session_id] = execution
+
+    def _execution(self, line: LogLine, statement: str, took: timedelta = timedelta(0)) -> Execution | None:
+        if is_ours(line, statement) or not is_usage(line.command_tag, statement):
+            return None
+        try:
+            executed_at = self.clock.read(line.log_time) - took
+        except (UnknownZone, ValueError):
+            self.undated += 1
+            return None
+        if self.since and executed_at < self.since:
+            return None
+        return Execution(line.id, _sql(line, statement), line.user or None, executed_at)
