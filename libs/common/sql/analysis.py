@@ -10,10 +10,11 @@ from sqlglot import exp
 from libs.common.sql.anonymise import cap, scrub
 from libs.common.sql.columns import columns_of
 from libs.common.sql.dialects import TRAITS, Dialect
-from libs.common.sql.fallback import tables_by_words, tokenise
+from libs.common.sql.fallback import tables_by_words
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct, fold
 from libs.common.sql.parse import parse, unwrap
 from libs.common.sql.tables import tables_of
+from libs.common.sql.words import tokenise
 
 _FIELD: Final = "\x1f"
 _PART: Final = "\x1e"

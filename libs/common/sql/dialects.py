@@ -72,7 +72,6 @@ class Traits:
     dash_needs_blank: bool = False
     return_ends_comment: bool = False
     digit_identifiers: bool = False
-    number_suffix: str = ""
     identifier_backslash: bool = False
     dashed_names: bool = False
     dollar_columns: bool = False
@@ -116,7 +115,6 @@ _SPARK: Final = Traits(
     raw_prefixes="r",
     nested_comments=True,
     digit_identifiers=True,
-    number_suffix="(?:[lLsSyYdDfF]|[bB][dD])?",
     tables="lower",
     columns="lower",
 )
@@ -157,7 +155,6 @@ TRAITS: Final = MappingProxyType(
             dollar="plain",
             nested_comments=True,
             digit_identifiers=True,
-            number_suffix=_SPARK.number_suffix,
             tables="lower",
             columns="lower",
         ),

@@ -160,14 +160,14 @@ def _dollar_strings(traits: Traits) -> list[str]:
 
 
 def _numbers(traits: Traits) -> list[str]:
-    exponent = r"(?:(?<=[eE])[+-]\d[\w$]*+)?"
-    tail = rf"[\w$]*+{exponent}"
+    tail = r"[\w$]*+(?:(?<=[eE])[+-]\d[\w$]*+)?"
     fraction = rf"(?<=\.)(?<![\w$\"`\])?}}].)\d{tail}"
-    if not traits.digit_identifiers:
-        return [rf"(?<=[0-9]){_NOT_IN_WORD}{tail}(?:\.{tail})?", fraction]
-    hexes = r"(?<=0)[xX][0-9a-fA-F]++|(?<=0)[bB][01]++"
-    whole = rf"(?:{hexes}|\d*+\.?(?:[eE][+-]?\d++)?{traits.number_suffix})(?![\w$])"
-    return [rf"(?<=[0-9]){_NOT_IN_WORD}(?:\d*+\.\d{tail}|\d*+\.?[eE][+-]\d[\w$]*+|{whole})", fraction]
+    whole = rf"{tail}(?:\.{tail})?"
+    if traits.digit_identifiers:
+        # `2024_orders` and `sales.2024orders` are names; `4711and` is taken for a number, to be safe.
+        name = r"(?:(?=[\w$]*_)|(?<=[\w`]\.\d))[\d_]*[^\W\d_]"
+        whole = rf"(?:(?<=0)[xX][\w$]*+|(?!{name}){whole})"
+    return [rf"(?<=[0-9]){_NOT_IN_WORD}{whole}", fraction]
 
 
 def _identifiers(traits: Traits) -> list[str]:

@@ -1,0 +1,92 @@
+"""Tokens of anonymised text, and the names that WITH introduces in it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from libs.common.sql.dialects import TRAITS, Dialect
+from libs.common.sql.names import fold
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+    word: str
+    quoted: bool
+
+
+def tokenise(text: str, dialect: Dialect) -> list[Token]:
+    """Names, words and single signs of an anonymised statement."""
+    found = []
+    for match in _words(dialect).finditer(text):
+        piece = match[0]
+        quoted = piece[0] in TRAITS[dialect].identifiers and len(piece) > 1
+        found.append(Token(_unquoted(piece) if quoted else piece, "" if quoted else piece.lower(), quoted))
+    return found
+
+
+@cache
+def _words(dialect: Dialect) -> re.Pattern[str]:
+    traits = TRAITS[dialect]
+    dashed = r"(?:-[\w$]+)*+" if traits.dashed_names else ""
+    return re.compile(rf"{traits.quoted}|[\w$#@]+{dashed}|\S", re.DOTALL)
+
+
+def _unquoted(piece: str) -> str:
+    close = "]" if piece[0] == "[" else piece[0]
+    return piece[1:-1].replace(close * 2, close)
+
+
+def common_names(tokens: Sequence[Token], dialect: Dialect) -> list[tuple[str, int, int]]:
+    """The names that WITH introduces, each with the first and last token where it hides a table."""
+    recursive = any(token.word == "recursive" for token in tokens)
+    closes = _closing(tokens)
+    found = []
+    for at, token in enumerate(tokens):
+        if token.word in {"with", "recursive", ","} and at + 1 < len(tokens):
+            body = _cte_body(tokens, at + 1, closes)
+            if body is None:
+                continue
+            name = fold(tokens[at + 1].text, tokens[at + 1].quoted, dialect)
+            start, end = _scope(at, closes, tokens)
+            found.append((name, start if recursive else closes.get(body, len(tokens)), end))
+    return found
+
+
+def _cte_body(tokens: Sequence[Token], at: int, closes: dict[int, int]) -> int | None:
+    """The opening parenthesis of `name [(columns)] AS [NOT] [MATERIALIZED] (`, or None."""
+    after = at + 1
+    if after < len(tokens) and tokens[after].text == "(":
+        after = closes.get(after, len(tokens)) + 1
+    if after >= len(tokens) or tokens[after].word != "as":
+        return None
+    after += 1
+    while after < len(tokens) and tokens[after].word in {"not", "materialized"}:
+        after += 1
+    return after if after < len(tokens) and tokens[after].text == "(" else None
+
+
+def _closing(tokens: Sequence[Token]) -> dict[int, int]:
+    stack: list[int] = []
+    closes: dict[int, int] = {}
+    for at, token in enumerate(tokens):
+        if token.quoted:
+            continue
+        if token.text == "(":
+            stack.append(at)
+        elif token.text == ")" and stack:
+            closes[stack.pop()] = at
+    return closes
+
+
+def _scope(at: int, closes: dict[int, int], tokens: Sequence[Token]) -> tuple[int, int]:
+    """The parentheses around a token; where there are none, the whole statement."""
+    depth = 0
+    for back in range(at, max(-1, at - 20_000), -1):
+        if tokens[back].quoted:
+            continue
+        depth += (tokens[back].text == ")") - (tokens[back].text == "(")
+        if depth < 0:
+            return back, closes.get(back, len(tokens))
+    return 0, len(tokens)
