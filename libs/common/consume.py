@@ -140,7 +140,9 @@ class Consumers:
 
     async def start(self) -> None:
         """Connect and consume. Raises what the broker's client raises: the platform starts the process again."""
-        await self._broker.start()
+        await self._broker.connect()
+        # Together, so that the group settles once and not once for each subscription.
+        await asyncio.gather(*(subscriber.start() for _, subscriber in self._subscriptions))
         self._lag_task = asyncio.create_task(self._watch_lag())
 
     async def stop(self) -> None:
@@ -149,7 +151,6 @@ class Consumers:
             subscription.interrupt()
         if self._lag_task is not None:
             self._lag_task.cancel()
-        await asyncio.gather(*(subscriber.stop() for _, subscriber in self._subscriptions))
         await self._broker.stop()
 
     def ready(self) -> str | None:

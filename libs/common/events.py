@@ -1,6 +1,5 @@
 """Every event, one frozen model each: the JSON value of a message. The envelope travels in headers (CloudEvents)."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -178,7 +177,7 @@ class TrackedEventCollected(Event):
     device_id: str
     user_id: str | None = None
     name: str
-    occurred_at: datetime
+    occurred_at: AwareDatetime
     properties: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from pydantic import ValidationError
 
 from libs.common.envelope import EnvelopeError, safe_problems
@@ -16,6 +16,7 @@ from libs.common.errors import TidemarkError, Unavailable
 _TRANSIENT: Final = (
     OSError,
     KafkaConnectionError,
+    KafkaTimeoutError,
     Unavailable,
     asyncpg.PostgresConnectionError,
     asyncpg.DeadlockDetectedError,

@@ -1,0 +1,82 @@
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from libs.common.decode import Decoder
+from libs.common.envelope import EnvelopeError
+from libs.common.events import BiQueryRecord, SyncCompleted, UsageRecompute
+from libs.common.failures import describe
+from libs.common.topics import BI_QUERY_SCRAPED, USAGE_RECOMPUTE
+from tests.unit.common.kafka_records import raw
+
+TENANT = UUID("11111111-1111-4111-8111-111111111111")
+OTHER = UUID("22222222-2222-4222-8222-222222222222")
+IN_BODY = f'{{"tenant": "{TENANT}"}}'.encode()
+decoder: Decoder[UsageRecompute] = Decoder(USAGE_RECOMPUTE, UsageRecompute, None)
+
+
+def test_a_record_knows_its_place() -> None:
+    record = decoder(raw(IN_BODY, {"ce_tenant": str(TENANT)}, partition=3, offset=9))
+    assert (record.event.tenant, record.topic, record.partition, record.offset) == (TENANT, "usage.recompute", 3, 9)
+    assert (record.envelope.id, record.key) == ("usage.recompute/3/9", b"k")
+
+
+def test_the_tenant_may_stand_in_the_header_alone() -> None:
+    assert decoder(raw(b"{}", {"ce_tenant": str(TENANT)})).event.tenant == TENANT
+
+
+def test_a_default_tenant_serves_messages_that_name_none() -> None:
+    single: Decoder[UsageRecompute] = Decoder(USAGE_RECOMPUTE, UsageRecompute, OTHER)
+    assert single(raw(b"{}")).event.tenant == OTHER
+    assert single(raw(IN_BODY)).event.tenant == TENANT
+
+
+def test_a_message_without_a_tenant_is_refused() -> None:
+    with pytest.raises(EnvelopeError, match="names none"):
+        decoder(raw(b"{}"))
+
+
+def test_header_and_body_must_agree() -> None:
+    with pytest.raises(EnvelopeError, match="different tenants"):
+        decoder(raw(IN_BODY, {"ce_tenant": str(OTHER)}))
+
+
+def test_unions_are_told_apart_by_kind() -> None:
+    union: Decoder[SyncCompleted] = Decoder(BI_QUERY_SCRAPED, BiQueryRecord, None)
+    body = (
+        f'{{"kind": "sync_completed", "tenant": "{TENANT}", "connector": {{"id": "{OTHER}", "type": "t", "name": "n"}},'
+        f' "job_id": "{OTHER}", "sync_seq": 1, "count": 2, "complete": true}}'
+    )
+    assert union(raw(body.encode())).event.count == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"1", b"\xff", b'{"tenant": 1}', b"[" * 10_000])
+def test_what_is_no_event_is_refused(body: bytes) -> None:
+    with pytest.raises((EnvelopeError, ValidationError)):
+        decoder(raw(body))
+
+
+@given(st.binary(max_size=200), st.dictionaries(st.text(max_size=20), st.none() | st.binary(max_size=20), max_size=4))
+def test_nothing_else_can_be_raised(body: bytes, headers: dict[str, bytes | None]) -> None:
+    try:
+        decoder(raw(body, headers))
+    except (EnvelopeError, ValidationError):
+        return
+
+
+def test_no_input_value_shows_in_the_reason() -> None:
+    body = f'{{"tenant": "{TENANT}", "space_id": "s3cret-literal", "connector_id": ["s3cret-literal"]}}'
+    with pytest.raises(ValidationError) as caught:
+        decoder(raw(body.encode()))
+    shown = describe(caught.value)
+    assert shown == "ValidationError: space_id: uuid_parsing; connector_id: uuid_type"
+
+
+def test_an_unknown_tag_does_not_show_either() -> None:
+    union: Decoder[SyncCompleted] = Decoder(BI_QUERY_SCRAPED, BiQueryRecord, None)
+    with pytest.raises(ValidationError) as caught:
+        union(raw(f'{{"kind": "s3cret", "tenant": "{TENANT}"}}'.encode()))
+    assert describe(caught.value) == "ValidationError: body: union_tag_invalid"
