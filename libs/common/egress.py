@@ -46,7 +46,8 @@ def inner(address: Address) -> Address:
 def is_public(address: Address) -> bool:
     """Whether an address lies on the open internet: not loopback, link-local, private, shared, reserved or metadata."""
     real = inner(address)
-    return real.is_global and not (real.is_multicast or real.is_reserved or any(real in network for network in _SPECIAL))
+    special = real.is_multicast or real.is_reserved or any(real in network for network in _SPECIAL)
+    return real.is_global and not special
 
 
 @dataclass(frozen=True, slots=True)
