@@ -107,7 +107,7 @@ def main() -> None:
     except LocalStackError as error:
         fail(str(error))
     except ValidationError as error:
-        fail("; ".join(f"{setting_of(str(e['loc'][0]))}: {e['msg']}" for e in error.errors()))
+        fail("; ".join(": ".join((*(setting_of(str(part)) for part in e["loc"]), e["msg"])) for e in error.errors()))
     except OSError as error:  # a full disk, a directory of somebody else
         fail(str(error))
 

@@ -9,7 +9,7 @@ from typing import Self
 from deploy.local.accounts import shelter_of
 from deploy.local.artifacts import ArtifactStore
 from deploy.local.kafka import KafkaNode
-from deploy.local.ports import free_port
+from deploy.local.ports import free_ports
 from deploy.local.postgres import PLATFORM_SETTINGS, WAREHOUSE_SETTINGS, PostgresCluster
 from deploy.local.process import ManagedProcess, all_of
 from deploy.local.secret_file import SecretFile
@@ -62,16 +62,15 @@ class Infrastructure:
     @classmethod
     def on_free_ports(cls, state_dir: Path, only: tuple[str, ...] = SERVERS) -> Self:
         """Servers for a test: their own state directory, ports that nobody uses, the project's unpacked artifacts."""
-        return cls(
-            LocalSettings(
-                state_dir=state_dir,
-                postgres_port=free_port(),
-                warehouse_port=free_port(),
-                kafka_port=free_port(),
-                kafka_controller_port=free_port(),
-            ),
-            only,
+        postgres, warehouse, kafka, controller = free_ports(4)
+        settings = LocalSettings(
+            state_dir=state_dir,
+            postgres_port=postgres,
+            warehouse_port=warehouse,
+            kafka_port=kafka,
+            kafka_controller_port=controller,
         )
+        return cls(settings, only)
 
     @property
     def processes(self) -> dict[str, ManagedProcess]:

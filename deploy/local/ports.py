@@ -1,9 +1,11 @@
 """Ports of 127.0.0.1, the only address that a local stack listens on."""
 
 import contextlib
+import secrets
 import socket
 
 LOOPBACK = "127.0.0.1"
+SERVER_PORTS = range(20_000, 32_000)
 
 
 def port_is_free(port: int) -> bool:
@@ -17,11 +19,23 @@ def port_is_free(port: int) -> bool:
         return True
 
 
+def free_ports(count: int) -> list[int]:
+    """Different ports that are free now, outside the range from which systems take the ports of clients.
+
+    A client that tries again and again to reach a stopped server on a port of that range will one day be given the
+    very port by the system, be connected with itself, and keep the server from coming back.
+    """
+    free: list[int] = []
+    while len(free) < count:
+        port = SERVER_PORTS[secrets.randbelow(len(SERVER_PORTS))]
+        if port not in free and port_is_free(port):
+            free.append(port)
+    return free
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """One such port."""
+    return free_ports(1)[0]
 
 
 def accepts(port: int) -> bool:

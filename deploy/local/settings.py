@@ -1,9 +1,9 @@
 """Settings of the local stack: environment variables with the prefix TIDEMARK_LOCAL_."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT = Path(__file__).parents[2]
@@ -33,6 +33,15 @@ class LocalSettings(BaseSettings):
     reporting_port: Port = Field(8085, description="reporting")
     product_analytics_port: Port = Field(8086, description="product analytics")
     exporter_port: Port = Field(8087, description="the exporter")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        owners: dict[int, str] = {}
+        for name in (name for name in type(self).model_fields if name.endswith("_port")):
+            other = owners.setdefault(getattr(self, name), name)
+            if other != name:
+                raise ValueError(f"{setting_of(other)} and {setting_of(name)} are both {getattr(self, name)}")
+        return self
 
 
 def setting_of(field: str) -> str:

@@ -80,6 +80,12 @@ def test_malformed_port_is_one_clear_line(local: Local) -> None:
     assert "TIDEMARK_LOCAL_KAFKA_PORT" in one_line_error(local.run("up", TIDEMARK_LOCAL_KAFKA_PORT="kafka"))
 
 
+def test_one_port_for_two_is_one_clear_line(local: Local) -> None:
+    same = local.env["TIDEMARK_LOCAL_KAFKA_PORT"]
+    error = one_line_error(local.run("up", TIDEMARK_LOCAL_GATEWAY_PORT=same))
+    assert "TIDEMARK_LOCAL_KAFKA_PORT and TIDEMARK_LOCAL_GATEWAY_PORT" in error
+
+
 def test_dead_server_is_one_clear_line(local: Local) -> None:
     assert local.run("up", "--detach", "--only", "postgres").returncode == 0
     assert local.run("down").returncode == 0

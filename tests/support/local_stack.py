@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 
 from deploy.local.accounts import shelter_of
-from deploy.local.ports import free_port
+from deploy.local.family import runs
+from deploy.local.ports import free_ports
 from deploy.local.run_files import RunFiles, wait_until
 from deploy.local.settings import PROJECT
 
@@ -62,7 +63,7 @@ class Local:
 
 def ports() -> dict[str, str]:
     names = ("POSTGRES", "WAREHOUSE", "KAFKA", "KAFKA_CONTROLLER")
-    return {f"TIDEMARK_LOCAL_{name}_PORT": str(free_port()) for name in names}
+    return {f"TIDEMARK_LOCAL_{name}_PORT": str(port) for name, port in zip(names, free_ports(4), strict=True)}
 
 
 def family_of(supervisor: "subprocess.Popen[bytes]") -> list[psutil.Process]:
@@ -72,15 +73,15 @@ def family_of(supervisor: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 def survivors(family: list[psutil.Process], state_dir: Path) -> list[str]:
     """Those of the family that still run, and whoever works in the state directory or names it."""
     places = (str(state_dir), str(shelter_of(state_dir)))
-    found = {process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE}
+    found = {process.pid: "descendant" for process in family if runs(process)}
     for process in psutil.process_iter():
         try:
-            words = [process.cwd(), *process.cmdline()]
+            words = [process.cwd(), *process.cmdline()] if runs(process) else []
         except psutil.Error:
             continue
         if process.pid != os.getpid() and any(place in word for place in places for word in words):
-            found.add(process)
-    return [f"{process.pid} {process.name()}" for process in found]
+            found[process.pid] = " ".join(words[1:3])
+    return [f"{pid} {what}" for pid, what in found.items()]
 
 
 def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
