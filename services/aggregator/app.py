@@ -1,0 +1,122 @@
+"""Composition root of the aggregator."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from prometheus_client import CollectorRegistry
+
+from libs.common.broker import Publisher, build_broker
+from libs.common.clock import Clock, shifted_clock
+from libs.common.consume import Consumers
+from libs.common.db import Database
+from libs.common.http import create_app, serve
+from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.outbox import Relay
+from libs.common.telemetry import setup_logging, setup_tracing
+from services.aggregator.api import products, spaces
+from services.aggregator.consumers import subscribe
+from services.aggregator.domain import Recency
+from services.aggregator.ingest import Ingest
+from services.aggregator.metrics import UsageMetrics
+from services.aggregator.refresh import Refresh
+from services.aggregator.service import Catalogue, Usage
+from services.aggregator.settings import Settings
+from services.aggregator.upkeep import Upkeep
+from services.aggregator.usage_api import records, usage
+
+NAME = "aggregator"
+_LOOK_FOR_STALE = timedelta(seconds=30)
+_LOOK_FOR_OVERDUE = timedelta(seconds=5)
+
+
+class Aggregator:
+    """The objects of one process on an open database, and the order in which they start and stop."""
+
+    def __init__(
+        self, settings: Settings, database: Database, broker: KafkaBroker, registry: CollectorRegistry, clock: Clock
+    ) -> None:
+        metrics, messaging = UsageMetrics(registry), MessagingMetrics(registry)
+        recency = Recency(settings.recency_scale, settings.recency_half_life_days)
+        self.database = database
+        self.ingest = Ingest(database, clock, metrics, settings.ledger_deadline)
+        self.refresh = Refresh(database, clock, metrics, recency, settings.refresh_pause)
+        self.catalogue = Catalogue(database, clock, self.refresh)
+        self.usage = Usage(database, clock)
+        self._settings = settings
+        self._consumers = Consumers(NAME, broker, settings, messaging, clock=clock)
+        publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
+        self._relay = Relay(database.worker, publisher, settings, messaging, clock=clock)
+        self._upkeep = Upkeep()
+
+    async def start(self) -> None:
+        """Consume, relay, keep up."""
+        subscribe(self._consumers, self.ingest)
+        await self._consumers.start()
+        self._relay.start()
+        self._upkeep.every(self._settings.refresh_pause, "refresh", self.refresh.drain)
+        self._upkeep.every(_LOOK_FOR_OVERDUE, "deadlines", self.ingest.close_overdue)
+        self._upkeep.every(_LOOK_FOR_STALE, "tick", self._tick)
+
+    async def _tick(self) -> None:
+        await self.refresh.mark_stale(self._settings.stale_after)
+
+    async def stop(self) -> None:
+        """Finish what is in hand; the relay needs the broker, hence it stops first."""
+        await self._upkeep.stop()
+        await self._relay.stop(self._settings.shutdown_seconds)
+        await self._consumers.stop()
+
+    async def ready(self) -> str | None:
+        """Why the process should get no requests, or None."""
+        try:
+            await self.database.ping()
+        except Exception as error:
+            return f"the database does not answer ({type(error).__name__})"
+        return self._consumers.ready()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The application, not yet started; it connects when it starts and has its routes from then on."""
+    registry = CollectorRegistry()
+    running: list[Aggregator] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = await Database.open(settings, NAME)
+        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
+        aggregator = Aggregator(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
+        try:
+            await aggregator.start()
+            running.append(aggregator)
+            for router in (
+                usage(aggregator.usage, aggregator.refresh),
+                products(aggregator.catalogue),
+                spaces(aggregator.catalogue),
+                records(aggregator.usage),
+            ):
+                app.include_router(router)
+            yield
+        finally:
+            running.clear()
+            await aggregator.stop()
+            await database.close()
+
+    async def ready() -> str | None:
+        return await running[0].ready() if running else "not started"
+
+    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+
+
+def main() -> None:
+    """Run the service."""
+    settings = Settings()
+    setup_logging(NAME, settings)
+    setup_tracing(NAME, settings)
+    serve(build(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

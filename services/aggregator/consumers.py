@@ -1,0 +1,54 @@
+"""Subscriptions of the aggregator: policy and one call each."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from libs.common.consume import Consumers, DeadLetter, Record
+from libs.common.events import BiQueryRecord, BiQueryScraped, ConnectorChanged, SyncCompleted, UsageRecompute
+from libs.common.topics import BI_QUERY_SCRAPED, CONNECTOR_CHANGED, USAGE_RECOMPUTE
+from services.aggregator.ingest import Ingest
+from services.aggregator.prepare import Arrival
+from services.aggregator.rows import LedgerKey
+
+_log = structlog.get_logger()
+
+
+def place_of(letter: DeadLetter) -> tuple[LedgerKey, int] | None:
+    """Ledger and number of a record whose body cannot be read: from its key and headers; None outside of a job."""
+    extensions = letter.envelope.extensions
+    try:
+        tenant, connector = (UUID(part) for part in (letter.key or b"").decode().split(":"))
+        key = LedgerKey(tenant, connector, UUID(extensions["jobid"]), int(extensions["syncseq"]))
+        number = int(extensions["jobseq"])
+    except (KeyError, ValueError):
+        return None
+    in_range = 0 <= key.sync_seq <= 2**53 and 0 < number <= 2**53
+    return (key, number) if in_range and letter.envelope.tenant in (None, tenant) else None
+
+
+def subscribe(consumers: Consumers, ingest: Ingest) -> None:
+    """Register what this service reads."""
+
+    async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
+        await ingest.ingest([Arrival(each.event, each.envelope.time or each.timestamp) for each in records])
+
+    async def on_bi_query_buried(letter: DeadLetter) -> None:
+        place = place_of(letter)
+        if place is None:
+            _log.warning("dead letter belongs to no job", topic=letter.topic, offset=letter.offset)
+            return
+        await ingest.reject(*place)
+
+    async def on_usage_recompute(records: Sequence[Record[UsageRecompute]]) -> None:
+        await ingest.mark([each.event for each in records])
+
+    async def on_connector_changed(records: Sequence[Record[ConnectorChanged]]) -> None:
+        await ingest.follow_connectors([each.event for each in records])
+
+    consumers.subscribe(
+        BI_QUERY_SCRAPED, BiQueryRecord, on_bi_query_scraped, max_records=2000, on_dead_letter=on_bi_query_buried
+    )
+    consumers.subscribe(USAGE_RECOMPUTE, UsageRecompute, on_usage_recompute)
+    consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, on_connector_changed)

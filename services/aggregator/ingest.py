@@ -1,0 +1,162 @@
+"""Use cases of the consumers: take a batch of records, close ledgers, follow connectors."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from libs.common.clock import Clock
+from libs.common.db import Connection, Database
+from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
+from libs.common.outbox import enqueue
+from libs.common.topics import BI_QUERY_STORED
+from services.aggregator.metrics import UsageMetrics
+from services.aggregator.prepare import Arrival, prepare
+from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
+from services.aggregator.store import connectors, dirt, ingest, ledger, locks
+
+_log = structlog.get_logger()
+
+
+class Ingest:
+    """Each call is one transaction and may run twice."""
+
+    def __init__(self, database: Database, clock: Clock, metrics: UsageMetrics, deadline: timedelta) -> None:
+        """`deadline`: time from a closing record's arrival after which its job ends as partial."""
+        self._database = database
+        self._clock = clock
+        self._metrics = metrics
+        self._deadline = deadline
+
+    async def ingest(self, arrivals: Sequence[Arrival]) -> None:
+        """Store a batch: rows, ledgers, closings, marks on the products touched."""
+        now = self._clock()
+        # Statements that nobody has seen yet take milliseconds each to parse.
+        batch = await asyncio.to_thread(prepare, arrivals, now)
+        async with self._database.work() as connection:
+            await self._begin(connection, batch.connectors())
+            await self._store(connection, batch)
+            await self._settle(connection, batch)
+            await dirt.mark_touched(connection, now)
+        self._metrics.refused.inc(batch.refused)
+        self._metrics.stored.inc(len(batch.records))
+
+    async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
+        await ingest.open_staging(connection)
+        keys = set(keys)
+        await locks.share_tenants(connection, {key.tenant_id for key in keys})
+        await locks.hold_connectors(connection, keys)
+
+    async def _store(self, connection: Connection, batch: Batch) -> None:
+        now = self._clock()
+        await ingest.stage(connection, batch)
+        await ingest.insert_patterns(connection, now)
+        await ingest.insert_pattern_tables(connection)
+        await ingest.insert_pattern_table_keys(connection)
+        await ingest.insert_pattern_columns(connection)
+        await ingest.drop_outdated(connection)
+        await ingest.remove_moved(connection)
+        await ingest.upsert_executions(connection, now)
+        await ingest.upsert_references(connection, now)
+
+    async def _settle(self, connection: Connection, batch: Batch) -> None:
+        await ledger.add_numbers(connection, batch.numbers)
+        answered = {closing.key for closing in batch.closings}
+        for closing in sorted(batch.closings, key=lambda each: each.key):
+            await ledger.note_closing(connection, closing, self._clock())
+        for key in batch.ledgers():
+            await self._close_if_complete(connection, key, asked=key in answered)
+
+    async def _close_if_complete(self, connection: Connection, key: LedgerKey, *, asked: bool) -> None:
+        """Close by count. A job that asks again after its ledger was closed gets the same answer again."""
+        outcome = await ledger.close_complete(connection, key, self._clock())
+        if outcome is not None:
+            retired = await self._retire(connection, outcome)
+            await self._announce(connection, outcome, retired)
+        elif asked and (outcome := await ledger.closed(connection, key)):
+            await self._announce(connection, outcome, outcome.retired)
+
+    async def _retire(self, connection: Connection, outcome: ledger.Outcome) -> int:
+        """What a complete sync no longer saw. One that may not have been heard in full retires nothing."""
+        key, now = outcome.key, self._clock()
+        if not outcome.complete:
+            return 0
+        if outcome.rejected or not outcome.stored:
+            if await ledger.has_older_references(connection, key):
+                why = "records were rejected" if outcome.rejected else "the sync is empty"
+                _log.warning("references not retired", reason=why, connector=str(key.connector_id), job=str(key.job_id))
+                self._metrics.retirements_skipped.inc()
+            return 0
+        await ledger.raise_complete_sync(connection, key)
+        gone = await ledger.retire_unseen(connection, key, now)
+        seen = await ledger.confirm_references(connection, key, now)
+        await ingest.touch(connection, key.tenant_id, gone + seen)
+        await ledger.note_retired(connection, key, len(gone))
+        return len(gone)
+
+    async def _announce(self, connection: Connection, outcome: ledger.Outcome, retired: int) -> None:
+        key = outcome.key
+        event = BiQueryStored(
+            tenant=key.tenant_id,
+            connector_id=key.connector_id,
+            job_id=key.job_id,
+            sync_seq=key.sync_seq,
+            state="completed" if outcome.state == "completed" else "partial",
+            received=outcome.stored + outcome.rejected,
+            upserted=outcome.stored,
+            rejected=outcome.rejected,
+            retired=retired,
+        )
+        await enqueue(connection, BI_QUERY_STORED, event, key=str(key.job_id), at=self._clock())
+
+    async def reject(self, key: LedgerKey, job_seq: int) -> None:
+        """A record of a job went to the dead letters: it will not come, the job need not wait for it."""
+        async with self._database.work() as connection:
+            await self._begin(connection, [ConnectorKey(key.tenant_id, key.connector_id)])
+            await ledger.add_numbers(connection, {key: Numbers(rejected={job_seq})})
+            await self._close_if_complete(connection, key, asked=False)
+            await dirt.mark_touched(connection, self._clock())
+
+    async def close_overdue(self) -> int:
+        """Close as partial what waits too long for records that do not come; number of jobs closed."""
+        async with self._database.work() as connection:
+            keys = await ledger.overdue(connection, self._clock() - self._deadline)
+        closed = 0
+        for key in keys:
+            async with self._database.work() as connection:
+                await self._begin(connection, [ConnectorKey(key.tenant_id, key.connector_id)])
+                now = self._clock()
+                outcome = await ledger.close_overdue(connection, key, now, now - self._deadline)
+                if outcome is not None:
+                    await self._announce(connection, outcome, 0)
+                    closed += 1
+        return closed
+
+    async def follow_connectors(self, events: Sequence[ConnectorChanged]) -> None:
+        """Keep the copies; a deleted connector's references are retired, its history stays."""
+        for event in events:
+            # A transaction each: marks of several connectors in one would be written in no order.
+            async with self._database.work() as connection:
+                await self._begin(connection, [ConnectorKey(event.tenant, event.id)])
+                if await connectors.upsert_connector(connection, event):
+                    await self._apply(connection, event)
+
+    async def _apply(self, connection: Connection, event: ConnectorChanged) -> None:
+        now = self._clock()
+        if event.deleted:
+            await ledger.retire_connector(connection, event.tenant, event.id, now)
+        await dirt.mark_connector(connection, event.tenant, event.id, now)
+
+    async def mark(self, events: Sequence[UsageRecompute]) -> None:
+        """Mark what somebody wants refreshed."""
+        now = self._clock()
+        for tenant, space, connector in sorted(
+            {(each.tenant, each.space_id, each.connector_id) for each in events}, key=str
+        ):
+            async with self._database.work() as connection:
+                await locks.share_tenants(connection, [tenant])
+                if space is not None:
+                    await dirt.mark_space(connection, tenant, space, now)
+                elif connector is not None:
+                    await dirt.mark_connector(connection, tenant, connector, now)

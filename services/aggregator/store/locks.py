@@ -1,0 +1,50 @@
+"""Advisory locks of a transaction. Always taken in this order: tenants, connectors, spaces; each sorted."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from uuid import UUID
+
+from libs.common.db import Connection
+from services.aggregator.rows import ConnectorKey
+
+
+def _key(kind: str, *ids: UUID) -> int:
+    digest = blake2b(kind.encode(), digest_size=8)
+    for each in ids:
+        digest.update(each.bytes)
+    return int.from_bytes(digest.digest(), signed=True)
+
+
+def _keys(kind: str, ids: Iterable[tuple[UUID, ...]]) -> list[int]:
+    return sorted({_key(kind, *each) for each in ids})
+
+
+async def share_tenants(connection: Connection, tenants: Iterable[UUID]) -> None:
+    """Keep the claims of these tenants' products as they are until the transaction ends."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock_shared(k) FROM unnest($1::bigint[]) AS k",
+        _keys("aggregator:tenant", ((tenant,) for tenant in tenants)),
+    )
+
+
+async def change_claims(connection: Connection, tenant: UUID) -> None:
+    """Wait for all ingests and refreshes of a tenant, and let none start."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _key("aggregator:tenant", tenant))
+
+
+async def hold_connectors(connection: Connection, connectors: Iterable[ConnectorKey]) -> None:
+    """One writer of a connector's rows and ledgers at a time, be it ingest, a deadline or a deletion."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", _keys("aggregator:connector", connectors)
+    )
+
+
+async def hold_space(connection: Connection, tenant: UUID, space: UUID) -> None:
+    """Wait to be the only one who writes a space's statistics."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _key("aggregator:space", tenant, space))
+
+
+async def try_hold_space(connection: Connection, tenant: UUID, space: UUID) -> bool:
+    """Be the only one who writes a space's statistics, or false at once."""
+    key = _key("aggregator:space", tenant, space)
+    return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
