@@ -10,6 +10,8 @@ from libs.common.sql.lexer import Kind, Span, spans
 
 MAX_TEXT_BYTES: Final = 64 * 1024
 _MAX_COMMENT: Final = 16 * 1024
+_MAX_LOOKS: Final = 8
+_GLUED: Final = re.compile(r"\?(?:[$@%.#{\d]|:(?!:))")
 _BLANKS: Final = re.compile(r"\s+")
 _UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
 _MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
@@ -38,9 +40,20 @@ def scrub(sql: str, dialect: Dialect) -> Scrubbed:
     sql = clean(sql)
     found = list(spans(sql, dialect))
     traits = TRAITS[dialect]
-    text = _render(sql, found, keep_literals=False)
+    text = _settled(_render(sql, found, keep_literals=False), dialect)
     text = fold_lists(fold_signs(scrub_secrets(text, traits), traits), traits)
     return Scrubbed(text.strip(" ;"), _render(sql, found, keep_literals=True), _outer_comments(sql, found))
+
+
+def _settled(text: str, dialect: Dialect) -> str:
+    """Look again where something is glued to a `?`: it may read otherwise than after the literal (`5@p1`)."""
+    for _ in range(_MAX_LOOKS):
+        if not _GLUED.search(text):
+            return text
+        before, text = text, _render(text, list(spans(text, dialect)), keep_literals=False)
+        if before == text:
+            return text
+    return "?"
 
 
 def clean(sql: str) -> str:
