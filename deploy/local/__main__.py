@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from deploy.local.background import ERROR, detach, take_down
+from deploy.local.background import ERROR, detach, take_down, wait_for
 from deploy.local.console import Follower, follow, say
 from deploy.local.errors import AlreadyRunning, LocalStackError, UnknownProcess
 from deploy.local.foreground import run
@@ -39,13 +39,12 @@ def up(
     chosen(names(only))
     if pid := RunFiles(settings.state_dir).supervisor():
         if reuse:
-            return
+            return wait_for(RunFiles(settings.state_dir))
         raise AlreadyRunning(pid, settings.state_dir)
     if background:
-        detach(settings.state_dir, ["--only", only])
-    else:
-        stack = Stack(settings, names(only), clock=os.environ.get("TIDEMARK_CLOCK"))
-        asyncio.run(run(stack, show_output=not quiet))
+        return detach(settings.state_dir, ["--only", only])
+    stack = Stack(settings, names(only), clock=os.environ.get("TIDEMARK_CLOCK"))
+    return asyncio.run(run(stack, show_output=not quiet))
 
 
 @app.command()

@@ -16,6 +16,7 @@ from deploy.local.run_files import POLL_SECONDS, RunFiles, created, wait_until
 from deploy.local.settings import PROJECT
 
 STOP_SECONDS = 90.0
+START_SECONDS = 180.0
 LOG = "supervisor"
 ERROR = "error: "
 
@@ -58,6 +59,13 @@ def wait_until_ready(supervisor: "subprocess.Popen[bytes]", files: RunFiles, pro
         if code is not None:
             raise LocalStackError(last.removeprefix(ERROR))
         time.sleep(POLL_SECONDS)
+
+
+def wait_for(files: RunFiles) -> None:
+    """Wait until the stack that somebody else started is ready. Raises LocalStackError when it is not."""
+    ready = wait_until(lambda: (state := files.read()) is not None and state.state == "ready", START_SECONDS)
+    if not ready or files.supervisor() is None:
+        raise LocalStackError(f"the running stack did not become ready, see {files.state_dir / 'log'}")
 
 
 def take_down(state_dir: Path) -> bool:

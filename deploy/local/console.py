@@ -45,6 +45,8 @@ class Follower:
         """The lines that came since the last call."""
         if not self.path.exists():
             return []
+        if self.path.stat().st_size < self.position:  # a new file
+            self.position = 0
         with self.path.open("rb") as file:
             file.seek(self.position)
             data = file.read()

@@ -21,6 +21,7 @@ from deploy.local.ports import port_is_free
 PROBE_SECONDS = 0.05
 LAST_LINES = 3
 LINE_CHARACTERS = 200
+LOG_BYTES = 10_000_000
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
@@ -124,6 +125,8 @@ class ManagedProcess(ABC):
 
     def _spawn(self, launch: Launch) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".old"))
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             return subprocess.Popen(
