@@ -1,7 +1,7 @@
 """The Compose file, checked without Docker."""
 
 from deploy.local.postgres import WAREHOUSE_SETTINGS
-from tests.house.deployed import compose, ours
+from tests.house.deployed import ROOT, compose, compose_processes, ours
 
 
 def test_compose_services_are_confined_and_watched() -> None:
@@ -41,3 +41,15 @@ def test_images_are_pinned() -> None:
     images = {service["image"] for service in compose()["services"].values()}
     assert all(":" in image and not image.endswith(":latest") for image in images)
     assert {image.partition(":")[0] for image in images} == {"tidemark", "postgres", "apache/kafka"}
+
+
+def test_the_image_holds_every_command() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[1] == "*"
+    kept = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    commands = [process.command for process in compose_processes().values() if process.name != "cli"]
+    commands += [tuple(compose()["services"]["secrets"]["command"])]
+    for command in commands:
+        path = command[2].replace(".", "/")
+        assert any(path == name.removesuffix(".py") or path.startswith(f"{name}/") for name in kept), command
+    assert all((ROOT / name).exists() for name in kept)

@@ -19,8 +19,6 @@ from tests.house import deployed
 from tests.house.deployed import Json, Process
 
 SECRET_ENDINGS = ("_URL", "_SECRET", "_KEY", "_KEYS", "_PASSWORDS")
-# An installation's own: whose tokens the gateway accepts.
-NAMED_BY_AN_OVERLAY = {"TIDEMARK_JWT_ISSUER", "TIDEMARK_JWT_AUDIENCE"}
 
 
 @pytest.fixture(params=["base", "dev", "compose"])
@@ -64,7 +62,7 @@ def test_every_variable_is_a_setting(processes: Mapping[str, Process]) -> None:
 def test_every_required_setting_is_given(processes: Mapping[str, Process]) -> None:
     for process in processes.values():
         missing = variables_of(settings_of(process.name), required=True) - {*process.variables, *process.secrets}
-        assert missing <= NAMED_BY_AN_OVERLAY, process.name
+        assert not missing, process.name
 
 
 def test_no_secret_stands_in_the_environment(processes: Mapping[str, Process]) -> None:
