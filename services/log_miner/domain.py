@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from libs.common.connector_copy import Connector
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import Environment
@@ -77,9 +76,11 @@ def read_since(first_asked: datetime, lookback_days: int) -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Naming:
-    """What the names in a connector's statements mean."""
+class Source:
+    """Where statements come from, and what the names in them mean."""
 
+    connector: ConnectorRef
+    environment: Environment
     dialect: Dialect
     defaults: DefaultNames
 
@@ -92,17 +93,15 @@ def _columns(analysis: Analysis) -> tuple[ColumnUse, ...]:
     return tuple(ColumnUse(table=column.table.parts, column=column.column) for column in analysis.columns)
 
 
-def bi_query(
-    execution: Execution, job: MiningJob, job_seq: int, connector: Connector, naming: Naming
-) -> BiQueryScraped:
+def bi_query(execution: Execution, job: MiningJob, job_seq: int, source: Source) -> BiQueryScraped:
     """The record of one execution. Its text has no literals any more; a BI tool's comment gives the user."""
-    analysis = analyse(execution.statement, naming.dialect, naming.defaults)
+    analysis = analyse(execution.statement, source.dialect, source.defaults)
     return BiQueryScraped(
         tenant=job.tenant,
         id=bi_query_id(job.tenant, job.connector_id, RESOURCE_TYPE, execution.resource_id),
-        environment=connector.environment,
-        connector=connector.reference,
-        dialect=naming.dialect.value,
+        environment=source.environment,
+        connector=source.connector,
+        dialect=source.dialect.value,
         job_id=job.id,
         sync_seq=job.sync_seq,
         job_seq=job_seq,
@@ -117,14 +116,9 @@ def bi_query(
     )
 
 
-def bi_queries(
-    executions: Iterable[Execution], job: MiningJob, connector: Connector, naming: Naming
-) -> list[BiQueryScraped]:
+def bi_queries(executions: Iterable[Execution], job: MiningJob, source: Source) -> list[BiQueryScraped]:
     """Records numbered from the job's next number on."""
-    return [
-        bi_query(execution, job, number, connector, naming)
-        for number, execution in enumerate(executions, job.next_job_seq)
-    ]
+    return [bi_query(execution, job, number, source) for number, execution in enumerate(executions, job.next_job_seq)]
 
 
 def closing_record(job: MiningJob, connector: ConnectorRef, environment: Environment) -> SyncCompleted:

@@ -157,14 +157,14 @@ async def record_progress(connection: Connection, job: MiningJob) -> bool | None
     return found
 
 
-async def record_sent(connection: Connection, job: MiningJob, rows: int) -> bool:
+async def record_sent(connection: Connection, job: MiningJob) -> bool:
     """Note that the stored records are at the broker, fenced; whether this run still holds the job."""
     found = await connection.fetchval(
         f"UPDATE mining_job SET rows_sent = $4 WHERE {_FENCE} RETURNING true",  # noqa: S608
         job.tenant,
         job.id,
         job.run,
-        rows,
+        job.rows_sent,
     )
     if not found:
         return False

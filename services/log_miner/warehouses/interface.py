@@ -19,9 +19,11 @@ class WarehouseError(BadGateway):
 
     code = "warehouse_failed"
 
-    def __init__(self, cause: str, detail: str) -> None:
+    def __init__(self, cause: str, detail: str, *, passing: bool = False) -> None:
+        """`passing`: it may be gone at the next attempt."""
         super().__init__(detail, cause=cause)
         self.cause = cause
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)

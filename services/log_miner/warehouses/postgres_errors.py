@@ -15,7 +15,7 @@ CONNECTION_LOST = "connection_lost"
 MISSING_RIGHT = "missing_right"
 LOG_BEING_WRITTEN = "log_being_written"
 # What may be gone at the next attempt, once the first one had come so far as to read.
-PASSING = frozenset({CONNECTION_LOST, LOG_BEING_WRITTEN, "timeout", "starting", "refused"})
+_PASSING = frozenset({CONNECTION_LOST, LOG_BEING_WRITTEN, "timeout", "starting", "refused"})
 
 # First match wins: subclasses stand before their bases. `{…}` are fields of the settings; messages of libraries are
 # never passed on, they quote what the user typed.
@@ -72,7 +72,7 @@ def warehouse_error(error: BaseException, settings: PostgresSettings) -> Warehou
     if isinstance(error, WarehouseError):
         return error
     if isinstance(error, TidemarkError):
-        return WarehouseError("host_refused", error.detail)
+        return WarehouseError(error.code, error.detail)
     known = _without_tls(error)
     if known is None:
         known = next(((cause, text) for kinds, cause, text in _CAUSES if isinstance(error, kinds)), None)
@@ -81,7 +81,7 @@ def warehouse_error(error: BaseException, settings: PostgresSettings) -> Warehou
         return WarehouseError("server_error", f"The server answered with an error (SQLSTATE {state}).")
     cause, text = known
     fields = settings.model_dump(include={"host", "port", "username", "database"})
-    return WarehouseError(cause, text.format_map(fields))
+    return WarehouseError(cause, text.format_map(fields), passing=cause in _PASSING)
 
 
 @contextmanager

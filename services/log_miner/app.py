@@ -1,0 +1,115 @@
+"""Composition root of log_miner."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
+from prometheus_client import CollectorRegistry
+
+from libs.common.broker import Publisher, build_broker
+from libs.common.clock import Clock, shifted_clock
+from libs.common.consume import Consumers
+from libs.common.db import Database
+from libs.common.egress import EgressPolicy
+from libs.common.http import create_app, serve
+from libs.common.jobs import Jobs
+from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.outbox import Relay
+from libs.common.sealed import KeyRing
+from libs.common.telemetry import setup_logging, setup_tracing
+from libs.common.upkeep import Upkeep
+from services.log_miner.api import checks, mining
+from services.log_miner.consumers import subscribe
+from services.log_miner.metrics import MiningMetrics
+from services.log_miner.mining import Mining
+from services.log_miner.service import MINE, SERVICE, Miner
+from services.log_miner.settings import Settings
+
+NAME = SERVICE
+_LOOK_FOR_CLOSINGS = timedelta(seconds=5)
+_LOOK_FOR_LOST = timedelta(seconds=30)
+
+
+class LogMiner:
+    """The objects of one process on an open database, and the order in which they start and stop."""
+
+    def __init__(
+        self, settings: Settings, database: Database, broker: KafkaBroker, registry: CollectorRegistry, clock: Clock
+    ) -> None:
+        messaging, metrics = MessagingMetrics(registry), MiningMetrics(registry)
+        publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
+        keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
+        self.database = database
+        self.miner = Miner(database, publisher, keys, resolve, clock, metrics, settings.closing_repeat)
+        self.mining = Mining(database, publisher, keys, resolve, clock, metrics, self.miner.send_closings)
+        self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
+        self.jobs.handle(MINE, self.mining.run)
+        self._settings = settings
+        self._consumers = Consumers(NAME, broker, settings, messaging, clock=clock)
+        self._relay = Relay(database.worker, publisher, settings, messaging, clock=clock)
+        self._upkeep = Upkeep()
+
+    async def start(self) -> None:
+        """Consume, relay, work on jobs, keep up."""
+        subscribe(self._consumers, self.miner)
+        await self._consumers.start()
+        self._relay.start()
+        self.jobs.start()
+        self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.send_closings)
+        self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.requeue_lost)
+
+    async def stop(self) -> None:
+        """Hand jobs back, finish what is in hand; the relay needs the broker, hence it stops first."""
+        await self.jobs.stop(self._settings.shutdown_seconds)
+        await self._upkeep.stop()
+        await self._relay.stop(self._settings.shutdown_seconds)
+        await self._consumers.stop()
+
+    async def ready(self) -> str | None:
+        """Why the process should get no requests, or None."""
+        try:
+            await self.database.ping()
+        except Exception as error:
+            return f"the database does not answer ({type(error).__name__})"
+        return self._consumers.ready() or self.jobs.ready()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The application, not yet started; it connects when it starts and has its routes from then on."""
+    registry = CollectorRegistry()
+    running: list[LogMiner] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = await Database.open(settings, NAME)
+        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
+        log_miner = LogMiner(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
+        try:
+            await log_miner.start()
+            running.append(log_miner)
+            app.include_router(mining(log_miner.miner))
+            app.include_router(checks(log_miner.miner))
+            yield
+        finally:
+            running.clear()
+            await log_miner.stop()
+            await database.close()
+
+    async def ready() -> str | None:
+        return await running[0].ready() if running else "not started"
+
+    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+
+
+def main() -> None:
+    """Run the service."""
+    settings = Settings()
+    setup_logging(NAME, settings)
+    setup_tracing(NAME, settings)
+    serve(build(settings), settings)
+
+
+if __name__ == "__main__":
+    main()
