@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.errors import UnsafeDirectory
+from deploy.local.errors import NoServerAccount, UnsafeDirectory
 
 UNPRIVILEGED = "nobody"
 SHELTERS = Path("/var/tmp")  # noqa: S108  not /tmp: a stack outlives the cleaners of /tmp
@@ -34,10 +34,13 @@ class Account:
 
 
 def server_account() -> Account | None:
-    """The account to start PostgreSQL with, None where the present one will do."""
+    """The account to start PostgreSQL with, None where the present one will do. Raises NoServerAccount."""
     if os.geteuid() != 0:
         return None
-    entry = pwd.getpwnam(UNPRIVILEGED)
+    try:
+        entry = pwd.getpwnam(UNPRIVILEGED)
+    except KeyError:
+        raise NoServerAccount(UNPRIVILEGED) from None
     return Account(entry.pw_uid, entry.pw_gid)
 
 

@@ -54,6 +54,11 @@ class UnknownProcess(LocalStackError):
         super().__init__(f"no process {name!r}; known are {', '.join(known)}")
 
 
+class NoServerAccount(LocalStackError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"PostgreSQL refuses to run as root and there is no account {name!r}: start as another user")
+
+
 class UnsafeDirectory(LocalStackError):
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} belongs to somebody else: remove it")
