@@ -1,6 +1,7 @@
 """The source tree, as the rules of the house look at it."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -32,13 +33,24 @@ _SQL = re.compile(
 @cache
 def files() -> tuple[Path, ...]:
     """Every file of the project, relative to its root: what git knows or would add, else what lies there."""
-    if (ROOT / ".git").exists() and shutil.which("git"):
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        found = [Path(name) for name in listed.split("\0") if name]
-    else:
-        found = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+    found = _known_to_git() or _lying_there()
     return tuple(sorted(path for path in found if not _IGNORED & set(path.parts) and (ROOT / path).is_file()))
+
+
+def _known_to_git() -> list[Path]:
+    if not shutil.which("git"):
+        return []
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return [Path(name) for name in listed.stdout.split("\0") if name]
+
+
+def _lying_there() -> list[Path]:
+    found = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in _IGNORED]
+        found += [(Path(folder) / name).relative_to(ROOT) for name in names]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
