@@ -29,7 +29,7 @@ _USAGE_WORDS = frozenset({"select", "insert", "update", "delete", "merge", "copy
 # A line that is written before its statement runs has no tag yet; these tags come with the words of the statement.
 _MAKES_DATA = re.compile(
     r"create\s+(?:or\s+replace\s+)?(?:temp(?:orary)?\s+|unlogged\s+|recursive\s+)*"
-    r"(?:view\b|materialized\s+view\b|table\b[^;]*?\bas\s+(?:\(|select|with|table|values|execute)\b?)|"
+    r"(?:view\b|materialized\s+view\b|table\b[^;]*?\bas[\s(]+(?:select|with|table|values|execute)\b)|"
     r"refresh\s+materialized\b|declare\s|execute\s",
     re.IGNORECASE,
 )
