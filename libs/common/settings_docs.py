@@ -32,7 +32,7 @@ _WORDS = {
     int: "whole number",
     float: "number",
     bool: "true or false",
-    timedelta: "seconds or ISO 8601",
+    timedelta: "seconds, h:mm:ss or ISO 8601",
     SecretStr: "secret",
     Path: "path",
 }
