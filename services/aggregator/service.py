@@ -37,6 +37,10 @@ def _slug(slug: str | None, name: str) -> str:
     return made
 
 
+def _described(old: str | None, new: str | None) -> str | None:
+    return old if new is None else new or None
+
+
 def _check_claims(claims: Sequence[Claim]) -> None:
     for claim in claims:
         try:
@@ -78,7 +82,7 @@ class Catalogue:
                 old,
                 name=change.name or old.name,
                 slug=change.slug or old.slug,
-                description=old.description if change.description is None else change.description,
+                description=_described(old.description, change.description),
                 updated_at=self._clock(),
             )
             await catalogue.update_space(connection, tenant, new)
@@ -133,7 +137,7 @@ class Catalogue:
                 old,
                 name=change.name or old.name,
                 slug=change.slug or old.slug,
-                description=old.description if change.description is None else change.description,
+                description=_described(old.description, change.description),
                 tables=old.tables if change.tables is None else change.tables,
                 updated_at=self._clock(),
             )
