@@ -3,23 +3,36 @@
 import asyncio
 import json
 from collections.abc import Coroutine
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 import aiohttp
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from cli.client import Gateway, GatewayError
 from cli.demo.run import NoDemoWarehouse, run_demo
 from cli.settings import OperatorSettings
 from cli.tokens import NoSigningSecret, development_token
+from libs.common.errors import TidemarkError
+from libs.common.replay import replay as replay_dead_letters
+from libs.common.topics import ALL_TOPICS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 tenant_app = typer.Typer(no_args_is_help=True, help="Tenants.")
 app.add_typer(tenant_app, name="tenant")
 
-_KNOWN = (GatewayError, NoSigningSecret, NoDemoWarehouse, aiohttp.ClientConnectionError, OSError)
+_KNOWN = (
+    GatewayError,
+    NoSigningSecret,
+    NoDemoWarehouse,
+    TidemarkError,
+    KafkaError,
+    aiohttp.ClientConnectionError,
+    OSError,
+)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -79,6 +92,20 @@ def mine(
             typer.echo(json.dumps(await gateway.post(f"/connectors/{connector}/query-log-mining"), indent=2))
 
     _run(work())
+
+
+@app.command()
+def replay(
+    topic: Annotated[str, typer.Argument(help="Topic whose dead letters go back to it, such as bi_query.scraped.")],
+    maximum: Annotated[int, typer.Option("--max", min=1, help="Put back at most so many.")] = 1000,
+) -> None:
+    """Put dead letters back on their topic, once the cause is repaired."""
+    known = {each.name: each for each in ALL_TOPICS}
+    if topic not in known:
+        typer.echo(f"tidemark: there is no topic {topic!r}; topics are {', '.join(known)}", err=True)
+        raise typer.Exit(1)
+    report = _run(replay_dead_letters(OperatorSettings().messaging(), known[topic], maximum))
+    typer.echo(json.dumps(asdict(report), indent=2))
 
 
 @app.command()
