@@ -16,7 +16,7 @@ SHIPPED = {"faststream", "aiokafka", "fastapi", "asyncpg", "sqlglot", "pydantic-
 WORKBENCH = {"testcontainers", "pytest-asyncio"}
 OURS = {"libs", "services", "cli", "deploy", "tests", "bench"}
 # What .dockerignore leaves out of the image.
-PART_OF_FASTAPI = frozenset({"starlette"})  # its public classes are starlette's
+PART_OF_ANOTHER = frozenset({"starlette", "yarl"})  # in the public signatures of fastapi and aiohttp
 NOT_IN_THE_IMAGE = ("deploy.local", "deploy.k8s")
 
 
@@ -59,7 +59,7 @@ def outside_the_image() -> Iterator[tuple[Path, int, str]]:
             top = name.partition(".")[0]
             if top in OURS:
                 absent = any(within(name, left) for left in NOT_IN_THE_IMAGE)
-            elif top in sys.stdlib_module_names | PART_OF_FASTAPI:
+            elif top in sys.stdlib_module_names | PART_OF_ANOTHER:
                 absent = False
             else:
                 absent = not {distribution(package) for package in known.get(top, ())} & allowed
