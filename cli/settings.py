@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from libs.common.settings import TidemarkSettings
+from libs.common.settings import CommonSettings, TidemarkSettings
 
 LOCAL_FILE = Path(__file__).parents[1] / ".local" / "operator.env"
 
