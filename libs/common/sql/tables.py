@@ -63,7 +63,7 @@ def written_parts(node: exp.Table, dialect: Dialect) -> list[Identifier]:
     found: list[Identifier] = []
     for part in (node.args.get(key) for key in ("catalog", "db", "this")):
         if isinstance(part, exp.Dot):
-            found += [Identifier(piece.name, bool(piece.args.get("quoted"))) for piece in part.parts]
+            found += [Identifier(piece.name, bool(piece.args.get("quoted"))) for piece in part.flatten()]
         elif isinstance(part, exp.Identifier):
             found.append(Identifier(part.this, bool(part.args.get("quoted"))))
         elif part:

@@ -40,17 +40,24 @@ def _unquoted(piece: str) -> str:
 
 def common_names(tokens: Sequence[Token], dialect: Dialect) -> list[tuple[str, int, int]]:
     """The names that WITH introduces, each with the first and last token where it hides a table."""
-    recursive = any(token.word == "recursive" for token in tokens)
     closes = _closing(tokens)
     found = []
-    for at, token in enumerate(tokens):
-        if token.word in {"with", "recursive", ","} and at + 1 < len(tokens):
+    recursive = [False]
+    for at, token in enumerate(tokens[:-1]):
+        if token.quoted:
+            continue
+        if token.text == "(":
+            recursive.append(False)
+        elif token.text == ")" and len(recursive) > 1:
+            recursive.pop()
+        elif token.word == "with":
+            recursive[-1] = tokens[at + 1].word == "recursive"
+        if token.word in {"with", "recursive", ","}:
             body = _cte_body(tokens, at + 1, closes)
-            if body is None:
-                continue
-            name = fold(tokens[at + 1].text, tokens[at + 1].quoted, dialect)
-            start, end = _scope(at, closes, tokens)
-            found.append((name, start if recursive else closes.get(body, len(tokens)), end))
+            if body is not None:
+                name = fold(tokens[at + 1].text, tokens[at + 1].quoted, dialect)
+                start, end = _scope(at, closes, tokens)
+                found.append((name, start if recursive[-1] else closes.get(body, len(tokens)), end))
     return found
 
 

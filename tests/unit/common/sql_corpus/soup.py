@@ -113,7 +113,7 @@ def _selects(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(_names, inner).map(lambda pair: f"select * from {pair[0]} where x in ({pair[1]})"),
         st.tuples(_names, inner).map(lambda pair: f"select ({pair[1]}), 'from z' from {pair[0]} where c = 5"),
         st.tuples(st.sampled_from(["", "recursive "]), _short, inner, _short, inner, inner).map(
-            lambda w: f"with {w[0]}{w[1]} as ({w[2]}), {w[3]}1 as ({w[4]}) {w[5]}"
+            lambda w: f"with {w[0]}{w[1]} as ({w[2]}), {w[3]}1 as ({w[4]}) select * from ({w[5]}) f, {w[1]}"
         ),
     )
 
