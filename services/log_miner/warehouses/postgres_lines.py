@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from libs.common.sql import Dialect, anonymise
 from services.log_miner.warehouses.csv_records import LogLine
 from services.log_miner.warehouses.interface import Execution
 from services.log_miner.warehouses.log_time import LogClock, UnknownZone
@@ -16,7 +17,7 @@ OWN_TAG = "/* tidemark "
 # of the extended protocol are no executions.
 _RAN = re.compile(r"duration: (\d+\.\d+) ms  (?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
 _BEGAN = re.compile(r"(?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
-_FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*\n?|/\*.*?\*/|\()*([a-z]+)", re.DOTALL | re.IGNORECASE)
+_FIRST_WORD = re.compile(r"[\s(]*([a-z]+)", re.IGNORECASE)
 _PREPARE = re.compile(r"\s*PREPARE\s+(?:\"[^\"]+\"|\w+)\s*(?:\(.*?\))?\s+AS\s+", re.DOTALL | re.IGNORECASE)
 _NEXT_STATEMENT = re.compile(r";\s*([a-z]+)", re.IGNORECASE)
 
@@ -39,6 +40,8 @@ def is_usage(command_tag: str, statement: str) -> bool:
     """Whether a statement reads or writes data, by its command tag, else by its words."""
     if command_tag in _USAGE_TAGS:
         return True
+    # A literal or a comment may hold any words.
+    statement, _ = anonymise(statement, Dialect.POSTGRES)
     first = _FIRST_WORD.match(statement)
     if not first:
         return False

@@ -1,0 +1,83 @@
+"""What becomes of an execution."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from libs.common.errors import TidemarkError
+from libs.common.events import ConnectorRef
+from libs.common.ids import bi_query_id
+from libs.common.sql import DefaultNames, Dialect
+from services.log_miner.api import outcome
+from services.log_miner.domain import MiningJob, Source, State, bi_queries, closing_record, joined_warnings
+from services.log_miner.warehouses import Execution
+
+_AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
+_SOURCE = Source(
+    ConnectorRef(id=uuid4(), type="postgres", name="shop"),
+    "staging",
+    Dialect.POSTGRES,
+    DefaultNames("shop", ("sales", "public")),
+)
+
+
+def job(state: State = "running", **changes: object) -> MiningJob:
+    fields: dict[str, object] = {
+        "tenant": UUID(int=1),
+        "id": UUID(int=2),
+        "connector_id": _SOURCE.connector.id,
+        "connector_version": 1,
+        "sync_seq": 7,
+        "state": state,
+        "phase": "reading",
+        "created_at": _AT,
+    }
+    return MiningJob(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_records_carry_what_happened_and_no_literals() -> None:
+    sql = "/* user: eve */ SELECT o.total FROM orders o WHERE o.name = 'top secret' AND o.id = 4711"
+    executions = [Execution("s:1", sql, "service", _AT), Execution("s:2", "SELECT 1", "service", _AT)]
+    first, second = bi_queries(executions, job(next_job_seq=5), _SOURCE)
+    assert (first.job_seq, second.job_seq, first.sync_seq) == (5, 6, 7)
+    assert first.id == bi_query_id(UUID(int=1), _SOURCE.connector.id, "query_log", "s:1")
+    assert first.sql_text == "SELECT o.total FROM orders o WHERE o.name = ? AND o.id = ?"
+    assert (first.executed_by, second.executed_by) == ("eve", "service")
+    assert [table.name for table in first.tables] == [("shop", "sales", "orders")]
+    assert {column.column for column in first.columns} == {"total", "name", "id"}
+    assert (first.resource_type, first.execution_count, first.title) == ("query_log", 1, None)
+    assert first.environment == "staging"
+    assert "secret" not in first.model_dump_json()
+    assert "4711" not in first.model_dump_json()
+
+
+def test_the_closing_record_counts_what_was_numbered() -> None:
+    closing = closing_record(job(next_job_seq=4, closing_complete=False), _SOURCE.connector, "production")
+    assert (closing.count, closing.complete, closing.sync_seq) == (3, False, 7)
+
+
+def test_warnings_are_kept_once_and_bounded() -> None:
+    assert joined_warnings(("a", "b"), ["b", "c"]) == ("a", "b", "c")
+    assert len(joined_warnings((), map(str, range(100)))) == 50
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("completed", 200), ("partial", 200), ("running", 202), ("pending", 202)]
+)
+def test_answers_of_a_waiting_request(state: State, status: int) -> None:
+    answer = outcome(job(state, rows_upserted=3))
+    assert (answer.status_code, answer.headers["Location"]) == (status, f"/mining-jobs/{UUID(int=2)}")
+    if status == 200:
+        assert answer.body == b'{"rows_upserted":3}'
+
+
+@pytest.mark.parametrize(("state", "status", "code"), [("failed", 502, "mining_failed"), ("cancelled", 409, None)])
+def test_answers_of_a_request_whose_job_came_to_nothing(state: State, status: int, code: str | None) -> None:
+    with pytest.raises(TidemarkError) as raised:
+        outcome(job(state, error_code="wrong_password", error="The password of miner is wrong."))
+    assert raised.value.status == status
+    assert raised.value.extra["job"] == f"/mining-jobs/{UUID(int=2)}"
+    if code:
+        assert raised.value.code == code
+        assert raised.value.extra["cause"] == "wrong_password"
