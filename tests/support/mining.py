@@ -206,9 +206,7 @@ class Warehouse:
         )
 
 
-READ_FILES = (
-    "GRANT pg_monitor; GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"
-)
+READ_FILES = "GRANT pg_monitor; GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"
 
 
 @asynccontextmanager

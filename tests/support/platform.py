@@ -83,11 +83,16 @@ class Platform:
 
     def settings_values(self, service: str, **more: object) -> dict[str, object]:
         """Keyword arguments for a service's Settings class (a test in the same process)."""
-        values: dict[str, object] = {}
-        for name, text in self.environment(service).items():
-            key = name.removeprefix("TIDEMARK_").lower()
-            values[key] = json.loads(text) if text.startswith(("{", "[")) else text
-        return values | more
+        return values_of(self.environment(service)) | more
+
+
+def values_of(environment: Mapping[str, str]) -> dict[str, object]:
+    """An environment as keyword arguments of a Settings class."""
+    values: dict[str, object] = {}
+    for name, text in environment.items():
+        key = name.removeprefix("TIDEMARK_").lower()
+        values[key] = json.loads(text) if text.startswith(("{", "[")) else text
+    return values
 
 
 def setup_settings(url: str, servers: Servers) -> Settings:
