@@ -15,7 +15,8 @@ from pydantic import SecretStr
 from cli.client import Gateway
 from cli.settings import OperatorSettings
 from cli.tokens import development_token
-from deploy.local.process import all_of, free_port
+from deploy.local.ports import free_port
+from deploy.local.process import all_of
 from deploy.local.service import ServiceProcess
 from tests.support.platform import JWT_SECRET, Platform
 
