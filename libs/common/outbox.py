@@ -179,13 +179,14 @@ class Relay:
         if not rows:
             return 0
         outcomes = await self._publisher.deliver([self._message(row) for row in rows])
+        again = {(row.topic, row.key) for row, error in zip(rows, outcomes, strict=True) if _passing(error)}
         # A later row of a key whose earlier one failed is sent again after it, so that the newest comes last.
-        failed = {(row.topic, row.key) for row, error in zip(rows, outcomes, strict=True) if error is not None}
-        sent = [row.id for row in rows if (row.topic, row.key) not in failed]
+        done = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
+        sent = [row.id for row in done if (row.topic, row.key) not in again]
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", sent)
         await self._set_aside(connection, rows, outcomes)
         for error in outcomes:
-            if error is not None and not isinstance(error, TooLarge):
+            if error is not None and _passing(error):
                 raise error
         return len(rows)
 
@@ -222,3 +223,7 @@ class Relay:
         oldest = found["oldest"]
         age = (self._clock() - oldest).total_seconds() if oldest else 0.0
         self._metrics.outbox_age.set(max(0.0, age))
+
+
+def _passing(error: Exception | None) -> bool:
+    return error is not None and not isinstance(error, TooLarge)

@@ -137,7 +137,6 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
 
         def on_bad(position: int, bad: Bad) -> bool:
             outcomes[places[position]] = bad
-            _log.error("record refused", topic=self.topic.name, kind=bad.kind, error=bad.reason)
             for place, outcome in zip(places, settlement.outcomes, strict=True):
                 outcomes[place] = outcome
             return not self._gate.judge(batch, outcomes).held
@@ -161,6 +160,15 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         await self._patience.call(partial(self._send, letters))
         for letter, _ in letters:
             self._carrier.metrics.dead_lettered.labels(self.topic.name, letter.kind).inc()
+            _log.error(
+                "record dead-lettered",
+                topic=self.topic.name,
+                partition=letter.partition,
+                offset=letter.offset,
+                kind=letter.kind,
+                error=letter.reason,
+                event_id=letter.envelope.id,
+            )
             await self._tell(letter)
 
     async def _send(self, letters: Sequence[tuple[DeadLetter, Raw]]) -> None:
