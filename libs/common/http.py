@@ -15,6 +15,7 @@ from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from libs.common.auth import InternalVerifier, Principal
 from libs.common.errors import TidemarkError, Unauthorized
@@ -170,7 +171,7 @@ def creation_id(caller: Principal, route: str, key: str | None) -> UUID:
     return uuid5(caller.require_tenant(), f"{route}\n{key}") if key else uuid4()
 
 
-def serve(app: FastAPI, settings: ServiceSettings) -> None:
+def serve(app: ASGIApp, settings: ServiceSettings) -> None:
     """Run until SIGTERM or SIGINT, then finish what is in flight within the budget."""
     uvicorn.run(
         app,

@@ -1,0 +1,192 @@
+"""The outermost application: passes known routes on to services, gives all others to the gateway's own."""
+
+import time
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+from fastapi import FastAPI
+from opentelemetry import context, trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from libs.common.auth import Principal
+from libs.common.errors import TidemarkError, Unavailable
+from libs.common.failures import describe, is_transient
+from libs.common.http import error_response
+from services.gateway.idempotency import key_of
+from services.gateway.proxy import Truncated
+from services.gateway.routes import Match, RouteTable
+from services.gateway.service import Gateway
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_tracer = trace.get_tracer("tidemark.gateway")
+_trace_context = TraceContextTextMapPropagator()
+_log = structlog.get_logger()
+
+
+class Watched:
+    """`send` that notes the status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
+class HttpMetrics:
+    """Count and duration of requests, by the route's template and never by what stands in it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "tidemark_http_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ("method", "route", "status"),
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+
+    def observe(self, scope: Scope, route: str, status: int | None, seconds: float) -> None:
+        """`status` None: the client left, or the answer broke off."""
+        method = scope["method"] if route != "unknown" else "any"
+        self._seconds.labels(method, route, str(status or "none")).observe(seconds)
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    found = [value for key, value in scope["headers"] if key == name]
+    return found[0].decode("latin-1") if len(found) == 1 else None
+
+
+async def answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application and answer its failures in the one error shape."""
+    watched = Watched(send)
+    try:
+        await app(scope, receive, watched)
+    except Truncated:
+        raise
+    except Exception as error:
+        if watched.status is not None:
+            raise
+        await _error(error)(scope, receive, send)
+
+
+def _error(error: Exception) -> ASGIApp:
+    known = error
+    if not isinstance(error, TidemarkError) and is_transient(error):
+        known = Unavailable("The gateway's registry cannot be reached; try again.")
+    if isinstance(known, TidemarkError):
+        return error_response(known.status, known.code, known.detail, known.headers, **known.extra)
+    _log.error("request failed", error=describe(error))
+    return error_response(500, "internal", "Internal error; give the trace_id to the operator.")
+
+
+class Edge:
+    """Plain ASGI: what is passed through never meets the framework."""
+
+    def __init__(self, own: FastAPI, table: RouteTable, metrics: HttpMetrics) -> None:
+        self._own = own
+        self._table = table
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._own(scope, receive, send)
+            return
+        started, watched, route = time.perf_counter(), Watched(send), "unknown"
+        try:
+            match = await self._match(scope, receive, watched)
+            if match is None:
+                await self._own(scope, receive, watched)
+                route = getattr(scope.get("route"), "path", route)
+            elif isinstance(match, Match):
+                route = match.route.pattern
+                await self._traced(match, scope, receive, watched)
+        finally:
+            self._metrics.observe(scope, route, watched.status, time.perf_counter() - started)
+
+    async def _match(self, scope: Scope, receive: Receive, send: Send) -> Match | TidemarkError | None:
+        """None: one of our own. An error has been answered."""
+        try:
+            return self._table.match(scope["method"], scope["path"])
+        except TidemarkError as error:
+            await _error(error)(scope, receive, send)
+            return error
+
+    async def _traced(self, match: Match, scope: Scope, receive: Receive, send: Watched) -> None:
+        """The caller's trace goes on through the gateway into the service."""
+        given = {name: _header(scope, name.encode()) for name in ("traceparent", "tracestate")}
+        carrier = {name: value for name, value in given.items() if value is not None}
+        with _tracer.start_as_current_span(
+            match.route.template,
+            context=_trace_context.extract(carrier, context=context.Context()),
+            kind=trace.SpanKind.SERVER,
+            attributes={"http.request.method": match.route.method, "http.route": match.route.pattern},
+            record_exception=False,
+        ) as span:
+            await answered(_Passing(self._gateway, match), scope, receive, send)
+            if send.status is not None:
+                span.set_attribute("http.response.status_code", send.status)
+
+    @property
+    def _gateway(self) -> Gateway:
+        gateway: Gateway = self._own.state.gateway
+        return gateway
+
+
+class _Passing:
+    """One request to a service: who, under which key, where to."""
+
+    def __init__(self, gateway: Gateway, match: Match) -> None:
+        self._gateway = gateway
+        self._match = match
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._gateway.identity.principal(_header(scope, b"authorization"))
+        key = key_of(scope)
+        if key is None:
+            await self._forward(caller, scope, receive, send)
+            return
+        caller.require_tenant()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await answered(self._forwarding(caller), scope, receive, send)
+
+        await self._gateway.calls.run(caller, self._match.route.template, key, app, scope, receive, send)
+
+    def _forwarding(self, caller: Principal) -> ASGIApp:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._forward(caller, scope, receive, send)
+
+        return app
+
+    async def _forward(self, caller: Principal, scope: Scope, receive: Receive, send: Send) -> None:
+        target = await self._gateway.admission.target(caller, self._match)
+        await self._gateway.proxy(target, scope, receive, send)
+
+
+class OwnKeyedCalls:
+    """Middleware of the gateway's own application: Idempotency-Key on what it creates itself."""
+
+    def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] not in self._paths or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+        else:
+            await answered(self._keyed, scope, receive, send)
+
+    async def _keyed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        gateway: Gateway = scope["app"].state.gateway
+        key = key_of(scope)
+        if key is None:
+            await self._app(scope, receive, send)
+            return
+        caller = await gateway.identity.principal(_header(scope, b"authorization"))
+        await gateway.calls.run(caller, f"POST {scope['path']}", key, self._app, scope, receive, send)

@@ -1,0 +1,134 @@
+"""Bodies of the gateway's own routes."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from libs.common.connectors import ConnectorSettings
+from libs.common.settings import Environment
+from services.gateway.domain import available
+
+# Control characters: Postgres takes no NUL, and no name needs the others.
+Label = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Slug = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Role = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9_.:-]+$")]
+
+
+class Body(BaseModel):
+    """A misspelt field is an error, not a wish that is silently lost."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(BaseModel):
+    """`next_cursor` is null on the last page."""
+
+    next_cursor: str | None
+
+
+class CreateTenant(Body):
+    name: Label
+    slug: Annotated[Slug | None, Field(description="Made from the name where it is omitted.")] = None
+
+
+class TenantBody(BaseModel):
+    id: UUID
+    name: str
+    slug: str
+    version: int
+    created_at: datetime
+
+
+class TenantPage(Page):
+    items: list[TenantBody]
+
+
+class CreateApiKey(Body):
+    name: Label
+    environment: Annotated[Environment | None, Field(description="Default: the caller's own.")] = None
+    roles: Annotated[frozenset[Role], Field(max_length=20)] = frozenset()
+
+
+class ApiKeyBody(BaseModel):
+    id: UUID
+    name: str
+    environment: Environment
+    roles: list[str]
+    created_by: str
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewApiKeyBody(ApiKeyBody):
+    key: Annotated[str, Field(description="The key itself. It is shown this once and cannot be read again.")]
+
+
+class ApiKeyPage(Page):
+    items: list[ApiKeyBody]
+
+
+def _of_this_version(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        available(settings.get("type"))
+    return settings
+
+
+class CreateConnector(Body):
+    name: Label
+    settings: Annotated[ConnectorSettings, BeforeValidator(_of_this_version)]
+    counts_executions: Annotated[
+        bool, Field(description="Off where the same executions are mined from the warehouse as well.")
+    ] = True
+
+
+PartialSettings = Annotated[
+    dict[str, Any],
+    Field(description="As `GET /connectors/types` describes. A secret that is omitted, or sent as `••••`, is kept."),
+]
+
+
+class ReplaceConnector(Body):
+    """The whole connector; omitted settings get their defaults, omitted secrets are kept."""
+
+    name: Label
+    settings: PartialSettings
+    counts_executions: bool = True
+
+
+class ChangeConnector(Body):
+    """What is named changes, the rest stays."""
+
+    name: Label | None = None
+    settings: PartialSettings | None = None
+    counts_executions: bool | None = None
+
+
+class ConnectorBody(BaseModel):
+    id: UUID
+    name: str
+    type: str
+    environment: Environment
+    counts_executions: bool
+    settings: Annotated[dict[str, Any], Field(description="Secrets are shown as `••••`.")]
+    version: Annotated[int, Field(description="Rises with each change.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConnectorPage(Page):
+    items: list[ConnectorBody]
+
+
+class ConnectorTypeBody(BaseModel):
+    type: str
+    kind: Literal["warehouse", "bi"]
+    settings_schema: Annotated[dict[str, Any], Field(description="JSON Schema; secrets are `writeOnly`.")]
+
+
+class ConnectorTypes(BaseModel):
+    items: list[ConnectorTypeBody]

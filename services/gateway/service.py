@@ -1,0 +1,91 @@
+"""The gateway's use cases: who comes in, and where a request goes."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from libs.common.auth import InternalSigner, Principal
+from libs.common.connectors import BI_TYPES, WAREHOUSE_TYPES
+from libs.common.db import Database
+from libs.common.errors import NotFound, Unavailable
+from services.gateway.idempotency import KeyedCalls
+from services.gateway.identity import Identity
+from services.gateway.openapi import Documents
+from services.gateway.proxy import PassThrough, Target
+from services.gateway.registry.api_keys import ApiKeys
+from services.gateway.registry.connectors import Connectors
+from services.gateway.registry.tenants import Tenants
+from services.gateway.routes import Match, Needs, service_of
+from services.gateway.settings import Settings
+from services.gateway.store import connectors as store
+
+# A token lives 60 s; one that is used again has at least 50 s left when it arrives.
+_REUSED_SECONDS: Final = 10.0
+_REMEMBERED: Final = 10_000
+
+
+class Mint:
+    """Internal tokens; the same principal gets the same one for a few seconds, for a signature is the dearest step."""
+
+    def __init__(self, signer: InternalSigner, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._signer = signer
+        self._monotonic = monotonic
+        self._minted: OrderedDict[Principal, tuple[str, float]] = OrderedDict()
+
+    def token(self, principal: Principal) -> str:
+        """A token for a request that goes inward now."""
+        now = self._monotonic()
+        minted = self._minted.get(principal)
+        if minted and minted[1] > now:
+            return minted[0]
+        token = self._signer.mint(principal)
+        self._minted[principal] = (token, now + _REUSED_SECONDS)
+        self._minted.move_to_end(principal)
+        while len(self._minted) > _REMEMBERED:
+            self._minted.popitem(last=False)
+        return token
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Decides on requests to services."""
+
+    settings: Settings
+    database: Database
+    mint: Mint
+
+    async def target(self, caller: Principal, match: Match) -> Target:
+        """Where a request goes and with which token. 403 no tenant, 404 connector, 400 its type, 422 malformed id."""
+        tenant = caller.require_tenant()
+        match.check()
+        route, connector_type = match.route, None
+        if route.needs is not Needs.TENANT:
+            connector_id = match.uuid("connector_id")
+            async with self.database.tenant(tenant) as connection:
+                connector = await store.connector_facts(connection, tenant, connector_id)
+            if connector is None:
+                raise NotFound("There is no such connector.")
+            connector_type = connector.type
+            caller = caller.about_connector(connector_id, connector.version)
+        service = service_of(route, connector_type, WAREHOUSE_TYPES, BI_TYPES)
+        base = self.settings.upstreams.get(service)
+        if base is None:
+            raise Unavailable(f"The service {service} is not part of this installation.", retry_after=60)
+        return Target(service, base, self.mint.token(caller))
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything that is alive while the gateway runs."""
+
+    database: Database
+    identity: Identity
+    tenants: Tenants
+    api_keys: ApiKeys
+    connectors: Connectors
+    admission: Admission
+    proxy: PassThrough
+    calls: KeyedCalls
+    documents: Documents

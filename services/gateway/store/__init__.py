@@ -1,0 +1,1 @@
+"""All SQL of the gateway, one function per statement. Times are parameters."""
