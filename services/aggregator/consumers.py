@@ -25,7 +25,7 @@ def place_of(letter: DeadLetter) -> tuple[LedgerKey, int] | None:
     except (KeyError, ValueError):
         return None
     in_range = 0 <= key.sync_seq <= 2**53 and 0 < number <= 2**53
-    return (key, number) if in_range and letter.envelope.tenant in (None, tenant) else None
+    return (key, number) if in_range and letter.envelope.tenant == tenant else None
 
 
 def subscribe(consumers: Consumers, ingest: Ingest) -> None:
