@@ -24,6 +24,7 @@ from services.log_miner.api import checks, mining
 from services.log_miner.consumers import subscribe
 from services.log_miner.metrics import MiningMetrics
 from services.log_miner.mining import Mining
+from services.log_miner.sending import Sender
 from services.log_miner.service import MINE, SERVICE, Miner
 from services.log_miner.settings import Settings
 
@@ -40,10 +41,11 @@ class LogMiner:
     ) -> None:
         messaging, metrics = MessagingMetrics(registry), MiningMetrics(registry)
         publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
+        sender = Sender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         self.database = database
-        self.miner = Miner(database, publisher, keys, resolve, clock, metrics, settings.closing_repeat)
-        self.mining = Mining(database, publisher, keys, resolve, clock, metrics, self.miner.send_closings)
+        self.miner = Miner(database, sender, keys, resolve, clock, metrics, settings.closing_repeat)
+        self.mining = Mining(database, sender, keys, resolve, clock, metrics, self.miner.send_closings)
         self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(MINE, self.mining.run)
         self._settings = settings

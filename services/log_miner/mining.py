@@ -4,7 +4,7 @@ A run may be killed anywhere: what was stored and not noted as sent is sent agai
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import structlog
 from opentelemetry import trace
 
-from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.connector_copy import Connector, find_connector
 from libs.common.connectors import PostgresSettings
@@ -22,10 +21,10 @@ from libs.common.failures import describe, is_transient
 from libs.common.jobs import MAX_ATTEMPTS, JobRef, RetryLater
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import context_of, current_traceparent
-from libs.common.topics import BI_QUERY_SCRAPED
 from services.log_miner import store
-from services.log_miner.domain import MiningJob, Source, State, bi_queries, joined_warnings, read_since, record_key
+from services.log_miner.domain import MiningJob, Source, State, bi_queries, joined_warnings, read_since
 from services.log_miner.metrics import MiningMetrics
+from services.log_miner.sending import Sender, Traced
 from services.log_miner.store import UnsentRecord
 from services.log_miner.warehouses import WAREHOUSES, Batch, OpenWarehouse, Resolve, WarehouseError
 
@@ -52,7 +51,7 @@ class Mining:
     """What runs of jobs need."""
 
     database: Database
-    publisher: Publisher
+    sender: Sender
     keys: KeyRing
     resolve: Resolve
     clock: Clock
@@ -104,7 +103,7 @@ class _Run:
 
     async def read_all(self) -> bool:
         """Read to the log's end; False where somebody asked to stop."""
-        await self._send_left_over()
+        await self._send(await self._mining.sender.left_over(self._job))
         if self._job.cancel_requested:
             return False
         connector, settings = await self._connector()
@@ -122,8 +121,7 @@ class _Run:
             # The analysis is long work of the processor; heartbeats and health go on beside it.
             records = await asyncio.to_thread(bi_queries, batch.executions, self._job, source)
             stop = await self._store(batch, records)
-            trace_here = current_traceparent()
-            await self._send([(record, trace_here) for record in records])
+            await self._send([(record, current_traceparent()) for record in records])
             self._mining.metrics.lines.inc(batch.lines_read)
             if stop:
                 return False
@@ -150,18 +148,10 @@ class _Run:
         self._job = job
         return stop
 
-    async def _send_left_over(self) -> None:
-        """What an earlier run stored and did not note as sent: the same bytes under the same numbers."""
-        async with self._mining.database.work() as connection:
-            left = await store.unsent_records(connection, self._job.tenant, self._job.id)
-        await self._send([(BiQueryScraped.model_validate_json(each.record), each.traceparent) for each in left])
-
-    async def _send(self, records: list[tuple[BiQueryScraped, str | None]]) -> None:
+    async def _send(self, records: Sequence[Traced]) -> None:
         if not records:
             return
-        key = record_key(self._job.tenant, self._job.connector_id)
-        messages = [(key, record, _extensions(record, traceparent)) for record, traceparent in records]
-        await self._mining.publisher.send_many(BI_QUERY_SCRAPED, messages)
+        await self._mining.sender.send(self._job, records)
         self._job = replace(self._job, rows_sent=records[-1][0].job_seq or 0)
         async with self._mining.database.work() as connection:
             if not await store.record_sent(connection, self._job):
@@ -189,10 +179,9 @@ class _Run:
         await self._mining.send_closings()
 
     async def abort(self, error: JobAborted) -> None:
-        """The job has failed, visibly; records stored by it are sent first, for the ledger counts on them."""
+        """The job has failed, visibly; what it stored is still sent with its closing record."""
         _log.warning("mining failed", code=error.code, detail=error.text)
         with suppress(Superseded):
-            await self._send_left_over()
             await self.end("failed", complete=False, error=error)
 
     async def _connector(self) -> tuple[Connector, PostgresSettings]:
@@ -217,9 +206,3 @@ class _Run:
             )
             since = await store.origin_of(connection, tenant, connector)
         return since or self._job.created_at
-
-
-def _extensions(record: BiQueryScraped, traceparent: str | None) -> dict[str, str]:
-    """What places a record in its job although its body may be unreadable, and the trace that it belongs to."""
-    numbers = {"jobid": str(record.job_id), "syncseq": str(record.sync_seq), "jobseq": str(record.job_seq)}
-    return numbers | ({"traceparent": traceparent} if traceparent else {})

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.broker import Publisher
 from libs.common.clock import Clock
-from libs.common.connector_copy import Connector, await_connector, find_connector
+from libs.common.connector_copy import Connector, await_connector
 from libs.common.db import Connection, Database
 from libs.common.errors import BadRequest, Conflict, NotFound, Unprocessable
 from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
@@ -15,10 +14,11 @@ from libs.common.jobs import JobRef, enqueue
 from libs.common.outbox import enqueue as enqueue_event
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
-from libs.common.topics import BI_QUERY_SCRAPED, USAGE_RECOMPUTE
+from libs.common.topics import USAGE_RECOMPUTE
 from services.log_miner import store
-from services.log_miner.domain import MiningJob, closing_record, record_key
+from services.log_miner.domain import MiningJob, record_key
 from services.log_miner.metrics import MiningMetrics
+from services.log_miner.sending import Sender
 from services.log_miner.warehouses import WAREHOUSES, Resolve, Step
 
 SERVICE = "log_miner"
@@ -56,7 +56,7 @@ class Miner:
     """The use cases of one process."""
 
     database: Database
-    publisher: Publisher
+    sender: Sender
     keys: KeyRing
     resolve: Resolve
     clock: Clock
@@ -163,18 +163,7 @@ class Miner:
         async with self.database.work() as connection:
             due = await store.take_due_closings(connection, now, now + self.closing_repeat, _CLOSINGS_AT_A_TIME)
         for job in due:
-            await self._send_closing(job)
-
-    async def _send_closing(self, job: MiningJob) -> None:
-        async with self.database.work() as connection:
-            connector = await find_connector(connection, job.tenant, job.connector_id)
-        assert connector is not None  # a job is made from the copy, which is never removed
-        record = closing_record(job, connector.reference, connector.environment)
-        extensions = {"jobid": str(job.id), "syncseq": str(job.sync_seq)}
-        if job.traceparent:
-            extensions["traceparent"] = job.traceparent
-        key = record_key(job.tenant, job.connector_id)
-        await self.publisher.send(BI_QUERY_SCRAPED, record, key=key, extensions=extensions)
+            await self.sender.close(job)
 
     async def requeue_lost(self) -> None:
         """Queue again what no worker could find any more, and count what is active."""

@@ -166,10 +166,9 @@ async def record_sent(connection: Connection, job: MiningJob) -> bool:
         job.run,
         job.rows_sent,
     )
-    if not found:
-        return False
-    await connection.execute("DELETE FROM unsent_record WHERE tenant_id = $1 AND job_id = $2", job.tenant, job.id)
-    return True
+    if found:
+        await delete_unsent(connection, job.tenant, job.id)
+    return bool(found)
 
 
 async def end_reading(
@@ -333,3 +332,8 @@ async def unsent_records(connection: Connection, tenant: UUID, job_id: UUID) -> 
         job_id,
     )
     return [UnsentRecord(**dict(row)) for row in found]
+
+
+async def delete_unsent(connection: Connection, tenant: UUID, job_id: UUID) -> None:
+    """The broker has them."""
+    await connection.execute("DELETE FROM unsent_record WHERE tenant_id = $1 AND job_id = $2", tenant, job_id)
