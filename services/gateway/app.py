@@ -1,28 +1,21 @@
 """Composition root of the gateway."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import aiohttp
-import structlog
 from fastapi import FastAPI
-from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
 from libs.common.auth import InternalSigner
-from libs.common.broker import Publisher, build_broker
-from libs.common.clock import shifted_clock
+from libs.common.clock import Clock, shifted_clock
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
-from libs.common.failures import RetryPolicy, describe
 from libs.common.http import create_app, serve
 from libs.common.messaging_metrics import MessagingMetrics
-from libs.common.outbox import Relay
 from libs.common.sealed import KeyRing
 from libs.common.telemetry import setup_logging, setup_tracing
+from libs.common.upkeep import Upkeep
 from services.gateway.api import routes
 from services.gateway.docs import docs_routes, without_builtin_openapi
 from services.gateway.edge import Edge, HttpMetrics, OwnKeyedCalls
@@ -30,118 +23,102 @@ from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
 from services.gateway.jwks import KeySet, fetch_from
 from services.gateway.openapi import Documents
-from services.gateway.proxy import PassThrough, open_session
+from services.gateway.proxy import PassThrough, Sessions
 from services.gateway.registry.api_keys import ApiKeys
 from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.tenants import Tenants
+from services.gateway.relaying import Relaying
 from services.gateway.routes import RouteTable
 from services.gateway.service import Admission, Gateway, Mint
 from services.gateway.settings import Settings
 
 NAME = "gateway"
 _CREATING = frozenset({"/tenants", "/connectors", "/api-keys"})
-_PRUNE_SECONDS = 600.0
-_log = structlog.get_logger()
+_PRUNE = timedelta(minutes=10)
 
 
-def build(settings: Settings) -> Edge:
-    """The application, not yet started."""
-    registry = CollectorRegistry()
-    messaging = MessagingMetrics(registry)
+class Process:
+    """The objects of one process on an open database, and the order in which they start and stop."""
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            gateway = await _open(settings, stack)
-            app.state.gateway = gateway
-            await stack.enter_async_context(_running(_prune(gateway.calls)))
-            await stack.enter_async_context(_running(_relay(settings, gateway.database, messaging)))
-            yield
+    def __init__(
+        self, settings: Settings, database: Database, sessions: Sessions, registry: CollectorRegistry, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._relay = Relaying(settings, database, MessagingMetrics(registry), clock)
+        self._upkeep = Upkeep()
+        self.gateway = _gateway(settings, database, sessions, clock)
 
-    async def readiness() -> str | None:
+    def start(self) -> None:
+        """Tell what is in the outbox, drop what is old."""
+        self._relay.start()
+        self._upkeep.every(_PRUNE, "idempotency keys", self.gateway.calls.prune)
+
+    async def stop(self) -> None:
+        """Requests have ended by now."""
+        await self._upkeep.stop()
+        await self._relay.stop()
+
+    async def ready(self) -> str | None:
+        """Why the process should get no requests, or None. Without a broker it serves: the outbox waits."""
         try:
-            await own.state.gateway.database.ping()
+            await self._database.ping()
         except Exception as error:
-            return f"database: {describe(error)}"
+            return f"the database does not answer ({type(error).__name__})"
         return None
 
-    own = create_app(
-        NAME, settings, registry=registry, lifespan=lifespan, routers=(*routes(), docs_routes()), readiness=readiness
-    )
-    own.title = "Tidemark"
-    without_builtin_openapi(own)
-    own.add_middleware(OwnKeyedCalls, paths=_CREATING)
-    return Edge(own, RouteTable(), HttpMetrics(registry))
 
-
-async def _open(settings: Settings, stack: AsyncExitStack) -> Gateway:
-    database = await Database.open(settings, NAME)
-    stack.push_async_callback(database.close)
-    inward = await stack.enter_async_context(open_session(settings))
-    outward = await stack.enter_async_context(aiohttp.ClientSession())
-    clock = shifted_clock(settings.clock_offset)
+def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: Clock) -> Gateway:
     ring = KeyRing.of(settings.sealing_keys)
-    fetch = fetch_from(outward, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
+    fetch = fetch_from(sessions.outward, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
     tokens = TokenVerifier(settings, KeySet(settings.jwt_jwks, fetch))
     signer = InternalSigner.of(settings.internal_key_id, settings.internal_private_key.get_secret_value())
     return Gateway(
-        database=database,
         identity=Identity(tokens, KeyVerifier(database, clock)),
         tenants=Tenants(database, clock),
         api_keys=ApiKeys(database, clock),
         connectors=Connectors(database, clock, ring, EgressPolicy.of(settings.egress_allow)),
         admission=Admission(settings, database, Mint(signer)),
-        proxy=PassThrough(settings, inward),
+        proxy=PassThrough(settings, sessions.inward),
         calls=KeyedCalls(database, ring, timedelta(seconds=settings.idempotency_lease_seconds)),
-        documents=Documents(outward, settings.upstreams),
+        documents=Documents(sessions.outward, settings.upstreams),
     )
 
 
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """A task for as long as the block runs."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def build(settings: Settings, clock: Clock | None = None) -> Edge:
+    """The application, not yet started; it connects when it starts and has its routes from then on."""
+    registry = CollectorRegistry()
+    running: list[Process] = []
 
-
-async def _prune(calls: KeyedCalls) -> None:
-    while True:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = await Database.open(settings, NAME)
+        sessions = Sessions.open(settings)
+        process = Process(settings, database, sessions, registry, clock or shifted_clock(settings.clock_offset))
         try:
-            await calls.prune()
-        except Exception as error:
-            _log.warning("old idempotency keys cannot be pruned", error=describe(error))
-        await asyncio.sleep(_PRUNE_SECONDS)
+            process.start()
+            running.append(process)
+            app.state.identity = process.gateway.identity
+            for router in (*routes(process.gateway), docs_routes(process.gateway.documents)):
+                app.include_router(router)
+            yield
+        finally:
+            running.clear()
+            await process.stop()
+            await sessions.close()
+            await database.close()
 
+    async def ready() -> str | None:
+        return await running[0].ready() if running else "not started"
 
-async def _relay(settings: Settings, database: Database, metrics: MessagingMetrics) -> None:
-    """The gateway serves without a broker too: what it has to tell waits in the outbox."""
-    broker = await _connected(settings)
-    publisher = Publisher(broker, settings, service=NAME, metrics=metrics)
-    relay = Relay(database.worker, publisher, settings, metrics)
-    relay.start()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await relay.stop(timeout=5.0)
-        await broker.stop()
+    def gateway() -> Gateway:
+        return running[0].gateway
 
-
-async def _connected(settings: Settings) -> KafkaBroker:
-    for pause in RetryPolicy(first=0.5).pauses():
-        broker = build_broker(settings, NAME)
-        try:
-            await broker.start()
-            return broker
-        except Exception as error:
-            _log.warning("the broker cannot be reached; trying on", error=describe(error))
-            await broker.stop()
-        await asyncio.sleep(pause)
-    raise AssertionError("unreachable")
+    own = create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+    own.title = "Tidemark"
+    without_builtin_openapi(own)
+    own.add_middleware(OwnKeyedCalls, gateway=gateway, paths=_CREATING)
+    return Edge(own, gateway, RouteTable(), HttpMetrics(registry))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from libs.common.errors import NotFound
 from libs.common.http import json_response
-from services.gateway.service import Gateway
+from services.gateway.openapi import Documents
 
 _ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -18,7 +18,7 @@ _ASSETS: Final = {
 }
 
 
-def docs_routes() -> APIRouter:
+def docs_routes(documents: Documents) -> APIRouter:
     """The document of the whole system and the page that shows it."""
     router = APIRouter(include_in_schema=False)
     package = files("fastapi_offline") / "static"
@@ -26,8 +26,7 @@ def docs_routes() -> APIRouter:
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
         app: FastAPI = request.app
-        gateway: Gateway = app.state.gateway
-        return json_response(await gateway.documents.merged(app.openapi()))
+        return json_response(await documents.merged(app.openapi()))
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:

@@ -1,6 +1,5 @@
 """Pure rules of the gateway: names, pages, API keys, masked settings, stored answers."""
 
-import base64
 import hashlib
 import hmac
 import re
@@ -11,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-import orjson
 from pydantic import BaseModel, SecretStr
 
 from libs.common.connectors import AVAILABLE_TYPES, CONNECTOR_TYPES
@@ -44,27 +42,6 @@ class Position:
 
     created_at: datetime
     id: UUID
-
-
-def cursor_of(position: Position) -> str:
-    """The opaque cursor of a position."""
-    raw = orjson.dumps([position.created_at, position.id])
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def position_of(cursor: str | None) -> Position | None:
-    """The position that a cursor stands for; 422 for one that we did not give out."""
-    if cursor is None:
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        created_at, row_id = orjson.loads(raw)
-        moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None:
-            raise ValueError
-        return Position(moment, UUID(row_id))
-    except (ValueError, TypeError, AttributeError):
-        raise Unprocessable("cursor: not one that this list gave out.") from None
 
 
 # --- API keys

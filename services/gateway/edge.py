@@ -1,11 +1,10 @@
 """The outermost application: passes known routes on to services, gives all others to the gateway's own."""
 
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 import structlog
-from fastapi import FastAPI
 from opentelemetry import context, trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Histogram
@@ -17,10 +16,11 @@ from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
 from services.gateway.proxy import Truncated
-from services.gateway.routes import Match, RouteTable
+from services.gateway.routes import Match, NotRouted, RouteTable
 from services.gateway.service import Gateway
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_ROUTE: Final = "tidemark.route"
 _tracer = trace.get_tracer("tidemark.gateway")
 _trace_context = TraceContextTextMapPropagator()
 _log = structlog.get_logger()
@@ -88,8 +88,9 @@ def _error(error: Exception) -> ASGIApp:
 class Edge:
     """Plain ASGI: what is passed through never meets the framework."""
 
-    def __init__(self, own: FastAPI, table: RouteTable, metrics: HttpMetrics) -> None:
+    def __init__(self, own: ASGIApp, gateway: Callable[[], Gateway], table: RouteTable, metrics: HttpMetrics) -> None:
         self._own = own
+        self._gateway = gateway
         self._table = table
         self._metrics = metrics
 
@@ -99,43 +100,35 @@ class Edge:
             return
         started, watched, route = time.perf_counter(), Watched(send), "unknown"
         try:
-            match = await self._match(scope, receive, watched)
+            match = self._table.match(scope["method"], scope["path"])
             if match is None:
                 await self._own(scope, receive, watched)
-                route = getattr(scope.get("route"), "path", route)
-            elif isinstance(match, Match):
+                route = str(scope.get(_ROUTE) or getattr(scope.get("route"), "path", route))
+            else:
                 route = match.route.pattern
-                await self._traced(match, scope, receive, watched)
+                app = _Passing(self._gateway(), match)
+                await _traced(match.route.template, route, app, scope, receive, watched)
+        except NotRouted as error:
+            await _traced(scope["method"], None, _error(error), scope, receive, watched)
         finally:
             self._metrics.observe(scope, route, watched.status, time.perf_counter() - started)
 
-    async def _match(self, scope: Scope, receive: Receive, send: Send) -> Match | TidemarkError | None:
-        """None: one of our own. An error has been answered."""
-        try:
-            return self._table.match(scope["method"], scope["path"])
-        except TidemarkError as error:
-            await _error(error)(scope, receive, send)
-            return error
 
-    async def _traced(self, match: Match, scope: Scope, receive: Receive, send: Watched) -> None:
-        """The caller's trace goes on through the gateway into the service."""
-        given = {name: _header(scope, name.encode()) for name in ("traceparent", "tracestate")}
-        carrier = {name: value for name, value in given.items() if value is not None}
-        with _tracer.start_as_current_span(
-            match.route.template,
-            context=_trace_context.extract(carrier, context=context.Context()),
-            kind=trace.SpanKind.SERVER,
-            attributes={"http.request.method": match.route.method, "http.route": match.route.pattern},
-            record_exception=False,
-        ) as span:
-            await answered(_Passing(self._gateway, match), scope, receive, send)
-            if send.status is not None:
-                span.set_attribute("http.response.status_code", send.status)
-
-    @property
-    def _gateway(self) -> Gateway:
-        gateway: Gateway = self._own.state.gateway
-        return gateway
+async def _traced(name: str, route: str | None, app: ASGIApp, scope: Scope, receive: Receive, send: Watched) -> None:
+    """Answer in a span of the caller's trace, which goes on into the service."""
+    given = {key: _header(scope, key.encode()) for key in ("traceparent", "tracestate")}
+    carrier = {key: value for key, value in given.items() if value is not None}
+    attributes = {"http.request.method": scope["method"], **({"http.route": route} if route else {})}
+    with _tracer.start_as_current_span(
+        name,
+        context=_trace_context.extract(carrier, context=context.Context()),
+        kind=trace.SpanKind.SERVER,
+        attributes=attributes,
+        record_exception=False,
+    ) as span:
+        await answered(app, scope, receive, send)
+        if send.status is not None:
+            span.set_attribute("http.response.status_code", send.status)
 
 
 class _Passing:
@@ -172,19 +165,20 @@ class _Passing:
 class OwnKeyedCalls:
     """Middleware of the gateway's own application: Idempotency-Key on what it creates itself."""
 
-    def __init__(self, app: ASGIApp, paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], paths: frozenset[str]) -> None:
         self._app = app
+        self._gateway = gateway
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] not in self._paths or scope["method"] != "POST":
             await self._app(scope, receive, send)
         else:
+            scope[_ROUTE] = scope["path"]  # an answer from the store meets no router
             await answered(self._keyed, scope, receive, send)
 
     async def _keyed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        gateway: Gateway = scope["app"].state.gateway
-        key = key_of(scope)
+        gateway, key = self._gateway(), key_of(scope)
         if key is None:
             await self._app(scope, receive, send)
             return

@@ -210,10 +210,22 @@ def _cancelled_when_gone(inflow: Inflow) -> Iterator[None]:
         watcher.cancel()
 
 
-def open_session(settings: Settings) -> aiohttp.ClientSession:
-    """The pooled client. It keeps idle connections for less time than a service does, so that none breaks in use."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.proxy_connect_seconds)
-    return aiohttp.ClientSession(
-        connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-    )
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """HTTP clients: `inward` streams to the services, `outward` reads small documents."""
+
+    inward: aiohttp.ClientSession
+    outward: aiohttp.ClientSession
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Sessions":
+        """Idle connections are kept for less time than a service keeps them, so that none breaks in use."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.proxy_connect_seconds)
+        jar = aiohttp.DummyCookieJar()
+        inward = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False, cookie_jar=jar)
+        return cls(inward, aiohttp.ClientSession())
+
+    async def close(self) -> None:
+        await self.inward.close()
+        await self.outward.close()

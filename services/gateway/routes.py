@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Final
 from uuid import UUID
 
-from libs.common.errors import BadRequest, NotFound, TidemarkError, Unprocessable
+from libs.common.errors import BadRequest, TidemarkError, Unprocessable
 
 
 class Needs(Enum):
@@ -37,7 +37,7 @@ class Route:
 
 
 def _crud(collection: str, item: str, service: str) -> tuple[Route, ...]:
-    on_item = tuple(Route(method, item, service) for method in ("GET", "PUT", "PATCH", "DELETE"))
+    on_item = tuple(Route(method, item, service) for method in ("GET", "PATCH", "DELETE"))
     return (Route("GET", collection, service), Route("POST", collection, service), *on_item)
 
 
@@ -59,7 +59,14 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 
-class MethodNotAllowed(TidemarkError):
+class NotRouted(TidemarkError):
+    """The request fits no route: nobody looked at who sent it."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(NotRouted):
     status = 405
     code = "method_not_allowed"
 
@@ -106,7 +113,7 @@ class RouteTable:
         """The route of a decoded path; None where the path is none of the table's, 405 where only the method is."""
         segments = path.split("/")
         if "." in segments or ".." in segments:
-            raise NotFound("Not Found")
+            raise NotRouted("Not Found")
         fitting = [route for parts, route in self._by_length.get(len(segments), ()) if _fits(parts, segments)]
         if not fitting:
             return None

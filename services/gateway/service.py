@@ -80,7 +80,6 @@ class Admission:
 class Gateway:
     """Everything that is alive while the gateway runs."""
 
-    database: Database
     identity: Identity
     tenants: Tenants
     api_keys: ApiKeys

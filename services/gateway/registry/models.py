@@ -1,7 +1,7 @@
 """Bodies of the gateway's own routes."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -14,6 +14,7 @@ from services.gateway.domain import available
 Label = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
+Item = TypeVar("Item")
 Slug = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 Role = Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9_.:-]+$")]
 
@@ -24,9 +25,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Page(BaseModel):
-    """`next_cursor` is null on the last page."""
+class Page(BaseModel, Generic[Item]):
+    """A page of a list. `next_cursor` is null on the last one."""
 
+    items: list[Item]
     next_cursor: str | None
 
 
@@ -41,10 +43,6 @@ class TenantBody(BaseModel):
     slug: str
     version: int
     created_at: datetime
-
-
-class TenantPage(Page):
-    items: list[TenantBody]
 
 
 class CreateApiKey(Body):
@@ -66,10 +64,6 @@ class ApiKeyBody(BaseModel):
 
 class NewApiKeyBody(ApiKeyBody):
     key: Annotated[str, Field(description="The key itself. It is shown this once and cannot be read again.")]
-
-
-class ApiKeyPage(Page):
-    items: list[ApiKeyBody]
 
 
 def _of_this_version(settings: Any) -> Any:
@@ -118,10 +112,6 @@ class ConnectorBody(BaseModel):
     version: Annotated[int, Field(description="Rises with each change.")]
     created_at: datetime
     updated_at: datetime
-
-
-class ConnectorPage(Page):
-    items: list[ConnectorBody]
 
 
 class ConnectorTypeBody(BaseModel):
