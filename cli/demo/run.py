@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from cli.client import Gateway
 from cli.demo import report
-from cli.demo.warehouse import DATABASE, MINER, DemoWarehouse
+from cli.demo.warehouse import DemoWarehouse
 from cli.settings import OperatorSettings
 from cli.tokens import development_token
 
@@ -52,15 +52,7 @@ async def _ensure_tenant(settings: OperatorSettings) -> UUID:
 
 
 async def _register(gateway: Gateway, warehouse: DemoWarehouse) -> dict[str, Any]:
-    settings = {
-        "type": "postgres",
-        "host": warehouse.host,
-        "port": warehouse.port,
-        "database": DATABASE,
-        "username": MINER,
-        "password": warehouse.password,
-        "ssl_mode": "disable",
-    }
+    settings = warehouse.settings()
     connector: dict[str, Any] = await gateway.ensure("/connectors", {"name": "Shop warehouse", "settings": settings})
     # An earlier run left the connector with that run's password.
     changed: dict[str, Any] = await gateway.call("PATCH", f"/connectors/{connector['id']}", {"settings": settings})

@@ -11,7 +11,6 @@ import asyncpg
 
 from cli.demo.workload import PARAMETRISED, PARAMETRISED_TIMES, USERS, statements
 
-DATABASE = "shop"
 MINER = "tidemark_miner"
 _SEED = Path(__file__).with_name("shop.sql")
 _READ_LOG = """DO $$ DECLARE reader regprocedure; BEGIN
@@ -25,7 +24,20 @@ class DemoWarehouse:
     """Where it is, and the password that all of its users share for this run."""
 
     admin_url: str = field(repr=False)
+    database: str = "shop"
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18), repr=False)
+
+    def settings(self) -> dict[str, object]:
+        """Settings of a connector to it."""
+        return {
+            "type": "postgres",
+            "host": self.host,
+            "port": self.port,
+            "database": self.database,
+            "username": MINER,
+            "password": self.password,
+            "ssl_mode": "disable",
+        }
 
     @property
     def host(self) -> str:
@@ -35,17 +47,17 @@ class DemoWarehouse:
     def port(self) -> int:
         return urlsplit(self.admin_url).port or 5432
 
-    def _url(self, user: str | None = None, database: str = DATABASE) -> str:
+    def _url(self, user: str | None = None, database: str | None = None) -> str:
         parts = urlsplit(self.admin_url)
         login = f"{user}:{self.password}@{self.host}:{self.port}" if user else parts.netloc
-        return urlunsplit(parts._replace(netloc=login, path=f"/{database}"))
+        return urlunsplit(parts._replace(netloc=login, path=f"/{database or self.database}"))
 
     async def prepare(self) -> None:
         """Create the database and its users; what is there from an earlier run is replaced."""
         admin = await asyncpg.connect(self._url(database="postgres"))
         try:
-            await admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-            await admin.execute(f"CREATE DATABASE {DATABASE}")
+            await admin.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+            await admin.execute(f"CREATE DATABASE {self.database}")
             for role in (*USERS, MINER):
                 await self._ensure_login(admin, role)
             await admin.execute(f"GRANT pg_read_all_data TO {', '.join(USERS)}")

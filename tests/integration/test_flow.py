@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from cli.client import Gateway
 from cli.demo.run import PRODUCTS, SPACE
-from cli.demo.warehouse import DATABASE, MINER, DemoWarehouse
+from cli.demo.warehouse import DemoWarehouse
 from cli.demo.workload import HABITS, PARAMETRISED_TIMES, USERS
 from tests.support.platform import Platform
 from tests.support.processes import Running, running_services
@@ -16,7 +17,7 @@ from tests.support.servers import Servers
 
 @pytest.fixture(scope="module")
 async def warehouse(servers: Servers) -> DemoWarehouse:
-    demo = DemoWarehouse(servers.warehouse)
+    demo = DemoWarehouse(servers.warehouse, database=f"shop_{uuid4().hex[:8]}")
     await demo.prepare()
     await demo.work(lambda _steps: None)
     return demo
@@ -35,24 +36,11 @@ async def gateway(running: Running) -> AsyncIterator[Gateway]:
         yield client
 
 
-def connector_body(warehouse: DemoWarehouse, name: str = "Shop warehouse", **changes: object) -> dict[str, object]:
-    settings: dict[str, object] = {
-        "type": "postgres",
-        "host": warehouse.host,
-        "port": warehouse.port,
-        "database": DATABASE,
-        "username": MINER,
-        "password": warehouse.password,
-        "ssl_mode": "disable",
-    }
-    return {"name": name, "settings": settings | changes}
-
-
 EXECUTIONS = sum(habit.times * len(habit.users) for habit in HABITS) + PARAMETRISED_TIMES * len(USERS)
 
 
 async def test_a_real_query_log_becomes_popularity(gateway: Gateway, warehouse: DemoWarehouse) -> None:
-    connector = await gateway.post("/connectors", connector_body(warehouse))
+    connector = await gateway.post("/connectors", {"name": "Shop warehouse", "settings": warehouse.settings()})
     steps = (await gateway.post(f"/connectors/{connector['id']}/test"))["steps"]
     assert [step for step in steps if not step["ok"]] == []
     await gateway.post("/spaces", SPACE)
@@ -72,7 +60,7 @@ async def test_a_real_query_log_becomes_popularity(gateway: Gateway, warehouse: 
     unused = {product["name"] for product in await gateway.get("/spaces/shop/usage/unused")}
     assert unused == {"Returns", "Legacy reports"}
     unmatched = (await gateway.get("/spaces/shop/usage/unmatched"))["items"]
-    assert [row["table"] for row in unmatched] == ["shop.public.exchange_rates"]
+    assert [row["table"] for row in unmatched] == [f"{warehouse.database}.public.exchange_rates"]
 
     again = await gateway.post(f"/connectors/{connector['id']}/query-log-mining")
     assert again == {"rows_upserted": 0}
