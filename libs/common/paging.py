@@ -20,7 +20,7 @@ Cursor = Annotated[
 
 def encode_cursor(*position: object) -> str:
     """A cursor from the sort values of a page's last row (what orjson writes: text, numbers, UUIDs, datetimes)."""
-    return base64.urlsafe_b64encode(orjson.dumps(position)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(orjson.dumps(position, default=str)).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str | None, *kinds: Any) -> list[Any] | None:

@@ -17,9 +17,9 @@ OWN_TAG = "/* tidemark "
 # of the extended protocol are no executions.
 _RAN = re.compile(r"duration: (\d+\.\d+) ms  (?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
 _BEGAN = re.compile(r"(?:statement|execute (?!fetch from )[^:]*): (.+)", re.DOTALL)
-_FIRST_WORD = re.compile(r"[\s(]*([a-z]+)", re.IGNORECASE)
+_STATEMENT = re.compile(r"(?:\A|;)[\s(]*([a-z])", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]+", re.IGNORECASE)
 _PREPARE = re.compile(r"\s*PREPARE\s+(?:\"[^\"]+\"|\w+)\s*(?:\(.*?\))?\s+AS\s+", re.DOTALL | re.IGNORECASE)
-_NEXT_STATEMENT = re.compile(r";\s*([a-z]+)", re.IGNORECASE)
 
 # As the log's command_tag has them. Everything else (SET, SHOW, BEGIN, VACUUM, GRANT, FETCH, …) is no usage.
 _USAGE_TAGS = frozenset(
@@ -42,14 +42,13 @@ def is_usage(command_tag: str, statement: str) -> bool:
         return True
     # A literal or a comment may hold any words.
     statement, _ = anonymise(statement, Dialect.POSTGRES)
-    first = _FIRST_WORD.match(statement)
-    if not first:
-        return False
-    word = first[1].lower()
-    if word in _USAGE_WORDS or _MAKES_DATA.match(statement, first.start(1)):
-        return True
     # Several statements in one message carry the tag of the last one.
-    return any(found[1].lower() in _USAGE_WORDS for found in _NEXT_STATEMENT.finditer(statement))
+    return any(_is_usage(statement, found.start(1)) for found in _STATEMENT.finditer(statement))
+
+
+def _is_usage(statement: str, at: int) -> bool:
+    word = _WORD.match(statement, at)
+    return bool(word and word[0].lower() in _USAGE_WORDS) or bool(_MAKES_DATA.match(statement, at))
 
 
 def is_ours(line: LogLine, statement: str) -> bool:

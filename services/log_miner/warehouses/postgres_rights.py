@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 
+import asyncpg
+
 from libs.common.connectors import PostgresSettings
 from libs.common.db import Connection
 from services.log_miner.warehouses.interface import Step, WarehouseError
@@ -15,8 +17,8 @@ SELECT has_function_privilege('pg_catalog.pg_ls_logdir()', 'EXECUTE') AS list_fi
        has_function_privilege('pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)', 'EXECUTE') AS read_file,
        quote_ident(current_user) AS role"""
 _TABLE_RIGHTS = """/* tidemark checks rights */
-SELECT to_regclass($1) IS NOT NULL AS known, has_table_privilege(to_regclass($1)::oid, 'SELECT') AS may_read,
-       quote_ident(current_user) AS role"""
+SELECT to_regclass($1) IS NOT NULL AS known, has_table_privilege(to_regclass($1)::oid, 'SELECT') AS may_read"""
+_ROLE = "/* tidemark checks rights */ SELECT quote_ident(current_user)"
 _SETTINGS = """/* tidemark checks settings */
 SELECT name, setting, source FROM pg_settings
 WHERE name IN ('logging_collector', 'log_destination', 'log_min_duration_statement', 'log_statement', 'lc_messages')"""
@@ -58,23 +60,19 @@ async def table_rights(connection: Connection, table: str | None) -> list[Step]:
     """Each right that file_fdw mode needs."""
     if not table:
         return [Step("find log table", False, "No log_table is set.", _TABLE_RECIPE)]
+    role: str = await connection.fetchval(_ROLE)
     try:
         row = await connection.fetchrow(_TABLE_RIGHTS, table)
-    except Exception as error:  # an unreadable schema is an error of the look-up itself
-        return [_no_schema(table, error)]
+    except asyncpg.InsufficientPrivilegeError:
+        schema = table.partition(".")[0]
+        return [_right("find log table", False, f"the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role};")]
+    except asyncpg.PostgresError:
+        return [Step("find log table", False, f"{table} is no name of a table.", _TABLE_RECIPE)]
     assert row is not None
     if not row["known"]:
         return [Step("find log table", False, f"There is no table {table}.", _TABLE_RECIPE)]
     found = Step("find log table", True, f"{table} is there")
-    grant = f"GRANT SELECT ON {table} TO {row['role']};"
-    return [found, _right("read log table", row["may_read"], table, grant)]
-
-
-def _no_schema(table: str, error: Exception) -> Step:
-    schema = table.partition(".")[0]
-    state = getattr(error, "sqlstate", None)
-    fix = f"GRANT USAGE ON SCHEMA {schema} TO the connector's role; the name is written schema.table"
-    return Step("find log table", False, f"{table} cannot be looked up (SQLSTATE {state}).", fix)
+    return [found, _right("read log table", row["may_read"], table, f"GRANT SELECT ON {table} TO {role};")]
 
 
 async def usable_reader(connection: Connection, settings: PostgresSettings) -> tuple[str, list[Step]]:
