@@ -52,9 +52,11 @@ class RunningApp:
 
 
 @asynccontextmanager
-async def running_app(platform: Platform, **settings: Any) -> AsyncIterator[RunningApp]:
+async def running_app(
+    platform: Platform, clock: MovedClock | None = None, **settings: Any
+) -> AsyncIterator[RunningApp]:
     """Started, ready, and stopped in order at the end."""
-    clock = MovedClock()
+    clock = clock or MovedClock()
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     configured = Settings.model_validate(platform.settings_values("aggregator", http_port=port, **settings))
