@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
@@ -153,11 +154,17 @@ class Client:
     tenant: UUID
 
     async def __call__(
-        self, method: str, path: str, *, connector: UUID | None = None, version: int = 1, **headers: str
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        connector: UUID | None = None,
+        version: int = 1,
     ) -> Answer:
         about = {"connector_id": connector, "connector_version": version} if connector else {}
         sent = self.platform.bearer(self.tenant, username="ada", **about)
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        sent |= headers
         async with aiohttp.ClientSession() as session, session.request(method, self.url + path, headers=sent) as reply:
             text = await reply.read()
             return Answer(reply.status, orjson.loads(text) if text else None, dict(reply.headers))
