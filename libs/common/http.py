@@ -15,7 +15,7 @@ from opentelemetry import trace
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.auth import InternalVerifier, Principal
 from libs.common.errors import TidemarkError, Unauthorized
@@ -119,6 +119,22 @@ async def always_ready() -> str | None:
     return None
 
 
+class _Service(FastAPI):
+    """FastAPI answers a body that is announced as too large in plain text; every error here has the one shape."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self.max_body_size
+        if scope["type"] == "http" and limit is not None and _announced(scope) > limit:
+            await error_response(413, "too_large", f"The body is larger than {limit:,} bytes.")(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def _announced(scope: Scope) -> int:
+    length: bytes = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
+
+
 def create_app(
     service: str,
     settings: ServiceSettings,
@@ -129,7 +145,7 @@ def create_app(
     readiness: Readiness = always_ready,
 ) -> FastAPI:
     """A service's application: its routers, health, metrics, errors; requests carry the gateway's internal token."""
-    app = FastAPI(
+    app = _Service(
         title=f"Tidemark {service.replace('_', ' ')}",
         telemetry={"operation_spans": False},
         lifespan=lifespan,

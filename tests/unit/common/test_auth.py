@@ -1,0 +1,97 @@
+"""The internal token: what goes in comes out, and nobody else can make one."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from libs.common.auth import AUDIENCE, ISSUER, InternalSigner, InternalVerifier, Principal
+from libs.common.errors import Forbidden, Unauthorized
+from libs.common.sealed import encode
+
+KEY = Ed25519PrivateKey.generate()
+PUBLIC = encode(KEY.public_key().public_bytes_raw())
+SIGNER = InternalSigner.of("k1", encode(KEY.private_bytes_raw()))
+VERIFIER = InternalVerifier.of({"k1": PUBLIC})
+FULL = Principal(
+    tenant=uuid4(),
+    subject="ada",
+    environment="staging",
+    username="ada",
+    email="ada@example.com",
+    given_name="Ada",
+    family_name="Lovelace",
+    roles=frozenset({"staff", "superuser"}),
+    connector_id=uuid4(),
+    connector_version=7,
+)
+
+
+@pytest.mark.parametrize(
+    "principal", [FULL, Principal(None, "root"), replace(FULL, actor_type="api_key", roles=frozenset())]
+)
+def test_a_principal_survives_the_way_inward(principal: Principal) -> None:
+    assert VERIFIER.verify(SIGNER.mint(principal)) == principal
+
+
+def test_a_token_lives_sixty_seconds() -> None:
+    def minted(seconds_ago: float) -> str:
+        return replace(SIGNER, now=lambda: datetime.now(UTC) - timedelta(seconds=seconds_ago)).mint(FULL)
+
+    assert VERIFIER.verify(minted(55)) == FULL
+    with pytest.raises(Unauthorized):
+        VERIFIER.verify(minted(61))
+
+
+def _claims(**changes: object) -> dict[str, object]:
+    now = datetime.now(UTC)
+    known = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "iat": now,
+        "exp": now + timedelta(seconds=60),
+        "sub": "x",
+        "environment": "production",
+        "actor_type": "user",
+    }
+    return {name: value for name, value in (known | changes).items() if value is not None}
+
+
+@pytest.mark.parametrize("claim", ["iss", "aud", "exp", "iat", "sub"])
+def test_a_token_without_its_claims_is_refused(claim: str) -> None:
+    token = jwt.encode(_claims(**{claim: None}), KEY, algorithm="EdDSA", headers={"kid": "k1"})
+    with pytest.raises(Unauthorized):
+        VERIFIER.verify(token)
+
+
+@pytest.mark.parametrize("changes", [{"iss": "somebody"}, {"aud": "tidemark"}])
+def test_a_token_for_somebody_else_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(Unauthorized):
+        VERIFIER.verify(jwt.encode(_claims(**changes), KEY, algorithm="EdDSA", headers={"kid": "k1"}))
+
+
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_only_the_gateway_s_own_signature_counts() -> None:
+    stranger = jwt.encode(_claims(), Ed25519PrivateKey.generate(), algorithm="EdDSA", headers={"kid": "k1"})
+    unsigned = jwt.encode(_claims(), "", algorithm="none", headers={"kid": "k1"})
+    confused = jwt.encode(_claims(), PUBLIC, algorithm="HS256", headers={"kid": "k1"})
+    unknown = jwt.encode(_claims(), KEY, algorithm="EdDSA", headers={"kid": "k2"})
+    nameless = jwt.encode(_claims(), KEY, algorithm="EdDSA")
+    for token in (stranger, unsigned, confused, unknown, nameless, "", "a.b.c", "x"):
+        with pytest.raises(Unauthorized):
+            VERIFIER.verify(token)
+
+
+def test_keys_rotate() -> None:
+    new = Ed25519PrivateKey.generate()
+    both = InternalVerifier.of({"k2": encode(new.public_key().public_bytes_raw()), "k1": PUBLIC})
+    assert both.verify(SIGNER.mint(FULL)) == FULL
+    assert both.verify(InternalSigner("k2", new).mint(FULL)) == FULL
+
+
+def test_a_superuser_without_tenant_cannot_act_in_one() -> None:
+    with pytest.raises(Forbidden, match="tenant"):
+        Principal(None, "root", roles=frozenset({"superuser"})).require_tenant()
