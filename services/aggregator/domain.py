@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID, uuid5
 
@@ -153,3 +153,9 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             found.append((number, number + 1))
     return found
+
+
+def days_between(since: datetime, until: datetime) -> list[date]:
+    """The UTC days that a window touches, first to last."""
+    first = since.astimezone(UTC).date()
+    return [first + timedelta(days=n) for n in range((until.astimezone(UTC).date() - first).days + 1)]

@@ -8,7 +8,7 @@ from uuid import UUID
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.errors import Unprocessable
-from services.aggregator.domain import WINDOW, claim_keys, slug_of
+from services.aggregator.domain import WINDOW, claim_keys, days_between, slug_of
 from services.aggregator.refresh import Refresh
 from services.aggregator.store import catalogue, locks, queries, reads
 from services.aggregator.store.catalogue import Claim, Product, Space
@@ -186,8 +186,10 @@ class Usage:
             space = await catalogue.space_by_slug(connection, tenant, slug)
             await catalogue.product(connection, tenant, space.id, product_id)
             stats = await reads.stats_of_product(connection, tenant, product_id)
-            daily = await reads.daily_usage(connection, tenant, product_id, now - WINDOW, now)
-            return ProductUsage(stats, daily, now - WINDOW, now)
+            used = await reads.daily_usage(connection, tenant, product_id, now - WINDOW, now)
+        by_day = {each.date: each for each in used}
+        days = days_between(now - WINDOW, now)
+        return ProductUsage(stats, [by_day.get(day) or DailyUsage(day, 0, 0) for day in days], now - WINDOW, now)
 
     async def unused(self, tenant: UUID, slug: str, days: int) -> list[UnusedProduct]:
         """Products whose newest counted moment is older than `days` before now; answered from the rows."""

@@ -68,7 +68,8 @@ async def test_a_product_lives_and_dies(app: RunningApp, tenant: UUID) -> None:
     assert (changed.body["name"], changed.body["slug"]) == ("All orders", "orders")
     usage = await app.get(tenant, f"{path}/usage")
     assert usage["product_name"] == "All orders"
-    assert (usage["query_count_30d"], usage["last_queried_at"], usage["daily"]) == (0, None, [])
+    assert (usage["query_count_30d"], usage["last_queried_at"]) == (0, None)
+    assert [(day["query_count"], day["unique_users"]) for day in usage["daily"]] == [(0, 0)] * 31
     assert (await app.call(tenant, "DELETE", path)).status == 204
     assert (await app.call(tenant, "GET", path)).status == 404
 

@@ -122,7 +122,7 @@ async def test_a_record_from_the_future_is_refused_and_counted(aggregator: Harne
 
 
 async def test_a_job_that_lost_records_ends_as_partial_and_stays_so(aggregator: Harness) -> None:
-    source, earlier = Source(sync_seq=2), None
+    source = Source(sync_seq=2)
     earlier = Source(source.tenant, source.connector, sync_seq=1)
     await aggregator.take(earlier.chart("old", 1), earlier.closing(1))
     await aggregator.outcomes()
@@ -258,9 +258,7 @@ async def test_two_replicas_with_the_same_records_at_once(pair: list[Harness], a
     assert [stats[product].query_count_30d for product in products] == [150] * 4
     assert await _rows(aggregator, tenant) == 600
     deadlocks = await _deadlocks(aggregator) - before
-    print(
-        f"two replicas: {len(records)} records delivered by 4 at once: 600 rows, 600 counted, deadlocks {deadlocks}"
-    )
+    print(f"two replicas: {len(records)} records delivered by 4 at once: 600 rows, 600 counted, deadlocks {deadlocks}")
     assert deadlocks == 0
 
 
