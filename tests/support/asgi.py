@@ -29,7 +29,7 @@ async def request(
     path: str,
     *,
     headers: Mapping[str, str] | None = None,
-    body: bytes | Iterable[bytes] = b"",
+    body: bytes | list[bytes] = b"",
 ) -> Answer:
     """The whole answer; a body of several pieces is sent piece by piece, without a length."""
     pieces = [body] if isinstance(body, bytes) else list(body)
