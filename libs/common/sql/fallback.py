@@ -16,6 +16,9 @@ from libs.common.sql.words import Token, common_names, tokenise
 Path = tuple[Identifier, ...]
 
 
+_MAX_OPENING: Final = 50
+
+
 def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
@@ -118,14 +121,15 @@ def _list(tokens: Sequence[Token], at: int, dialect: Dialect) -> Iterator[Refere
     temporary = starter in {"table", "view"} and before in _TEMPORARY
     at += 1
     while True:
-        at = _past_noise(tokens, at, starter)
+        begin, at = at, _past_noise(tokens, at, starter)
+        depth = sum(token.text == "(" for token in tokens[begin:at]) if _opens_join(tokens, begin, starter) else 0
         if at < len(tokens) and tokens[at].word in _TEMPORARY and starter == "into":
             return
         path, after = _path(tokens, at, dialect)
         opens = after < len(tokens) and tokens[after].text == "("
         if path and not temporary and not (opens and starter not in _MAY_OPEN):
             yield Reference(path, at, written_to)
-        comma = _next_comma(tokens, after if path else at, starter) if _goes_on(starter, tokens) else None
+        comma = _next_comma(tokens, after if path else at, starter, depth) if _goes_on(starter, tokens) else None
         if comma is None:
             return
         at = comma + 1
@@ -150,14 +154,15 @@ def _past_noise(tokens: Sequence[Token], at: int, starter: str) -> int:
 
 def _opens_join(tokens: Sequence[Token], at: int, starter: str) -> bool:
     """Whether this parenthesis holds a join, `FROM (a JOIN b …)`, rather than a query."""
-    opens = starter in {"from", "join", "using", "inherits"} and tokens[at].text == "(" and not tokens[at].quoted
-    return opens and at + 1 < len(tokens) and (tokens[at + 1].text == "(" or _is_name(tokens[at + 1], first=True))
+    if starter not in {"from", "join", "using", "inherits"} or at >= len(tokens) or tokens[at].text != "(":
+        return False
+    inner = next((token for token in tokens[at : at + _MAX_OPENING] if token.quoted or token.text != "("), None)
+    return inner is not None and not tokens[at].quoted and _is_name(inner, first=True)
 
 
-def _next_comma(tokens: Sequence[Token], at: int, starter: str) -> int | None:
+def _next_comma(tokens: Sequence[Token], at: int, starter: str, depth: int) -> int | None:
     """The comma that goes on with a list of tables: past one alias, a subquery, a call or joins."""
     stops = _STOP - _IN_JOINS if starter in {"from", "using"} else _STOP - {"as"}
-    depth = 0
     while at < len(tokens):
         token = tokens[at]
         at += 1

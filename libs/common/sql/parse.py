@@ -9,7 +9,8 @@ from sqlglot import exp
 
 from libs.common.sql.dialects import Dialect
 
-_MAX_PARSED: Final = 1024 * 1024
+# A parser that holds the interpreter for seconds is worse than words alone.
+_MAX_PARSED: Final = 256 * 1024
 _MAX_SOURCE: Final = 64 * 1024
 _VERBS: Final = r"(?:select|with|insert|update|delete|merge|create|values|replace|table)\b"
 _WRAPPERS: Final = (
@@ -39,7 +40,9 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
     """
     candidates = [source] if len(source) <= _MAX_SOURCE else []
     if len(anonymised) <= _MAX_PARSED:
-        candidates += [anonymised, anonymised.replace("?", "1"), anonymised.replace("?", "'1'")]
+        candidates.append(anonymised)
+    if len(anonymised) <= _MAX_SOURCE:
+        candidates += [anonymised.replace("?", "1"), anonymised.replace("?", "'1'")]
     for candidate in dict.fromkeys(candidates):
         if trees := _parse(unwrap(candidate), dialect):
             return trees

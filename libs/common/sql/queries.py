@@ -83,6 +83,8 @@ class QueryWalk:
         match item:
             case exp.Table():
                 source = self.table_source(item, common)
+                if not isinstance(item.this, exp.Identifier):
+                    self.expressions([item.this], common, scope)
             case exp.Subquery() if isinstance(item.this, exp.Table):
                 self.source(item.this, common, scope)
                 for join in item.args.get("joins") or []:
@@ -147,6 +149,8 @@ class QueryWalk:
                 continue
             if isinstance(node, exp.Query):
                 self.query(node, common, scope)
+            elif isinstance(node, exp.Star):
+                stack.extend(node.args.get("replace") or [])
             elif isinstance(node, exp.Column):
                 self.resolve(node, scope, hidden)
             else:
