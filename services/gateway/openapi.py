@@ -75,6 +75,20 @@ def _used_components(paths: Json, components: Json) -> Json:
     }
 
 
+def _collisions(present: Json, components: Json, service: str) -> dict[str, str]:
+    """New references for components whose name means something else already, by content or by what it leads to."""
+    names: dict[str, str] = {}
+    while True:
+        before = len(names)
+        for kind, members in components.items():
+            for name, component in members.items():
+                known = present.get(kind, {}).get(name)
+                if known is not None and (known != component or _references(component) & names.keys()):
+                    names[f"{_COMPONENT}{kind}/{name}"] = f"{_COMPONENT}{kind}/{service}_{name}"
+        if len(names) == before:
+            return names
+
+
 def _merge_service(document: Json, service: str, other: Json, routes: Iterable[Route]) -> None:
     """Add the exposed paths of a service; a component that means something else here gets the service's prefix."""
     exposed = _exposed(service, routes)
@@ -86,16 +100,12 @@ def _merge_service(document: Json, service: str, other: Json, routes: Iterable[R
             paths[path] = {**shared, **kept}
     components = _used_components(paths, other.get("components", {}))
     components.pop("securitySchemes", None)
-    names: dict[str, str] = {}
+    names = _collisions(document["components"], components, service)
     for kind, members in components.items():
         present = document["components"].setdefault(kind, {})
         for name, component in members.items():
-            if name in present and present[name] != component:
-                names[f"{_COMPONENT}{kind}/{name}"] = f"{_COMPONENT}{kind}/{service}_{name}"
-    for kind, members in components.items():
-        for name, component in members.items():
             new = names.get(f"{_COMPONENT}{kind}/{name}", name).rpartition("/")[2]
-            document["components"][kind][new] = _renamed(component, names)
+            present[new] = _renamed(component, names)
     for path, item in paths.items():
         document["paths"].setdefault(path, {}).update(_tagged(_renamed(item, names), service))
 
