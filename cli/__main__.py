@@ -33,6 +33,7 @@ _KNOWN = (
     aiohttp.ClientConnectionError,
     OSError,
 )
+_WIDTH_OF_PIPES = 120
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -111,7 +112,8 @@ def replay(
 @app.command()
 def demo() -> None:
     """Run a workload on the demo warehouse, mine it and show what is used."""
-    _run(run_demo(OperatorSettings(), Console()))
+    console = Console()
+    _run(run_demo(OperatorSettings(), console if console.is_terminal else Console(width=_WIDTH_OF_PIPES)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class OperatorSettings(TidemarkSettings):
     jwt_secret: Annotated[SecretStr | None, Field(description="HS256 secret of development tokens.")] = None
     jwt_issuer: Annotated[str, Field(description="`iss` of development tokens.")] = "tidemark"
     jwt_audience: Annotated[str, Field(description="`aud` of development tokens.")] = "tidemark"
-    kafka: Annotated[str, Field(description="Bootstrap servers; for `replay`.")] = "127.0.0.1:59092"
+    kafka: Annotated[str, Field(description="Bootstrap servers; for `replay`.")] = "127.0.0.1:19092"
     topic_prefix: Annotated[str, Field(description="The installation's topic prefix; for `replay`.")] = ""
     warehouse_url: Annotated[SecretStr | None, Field(description="Administrator's URL of the demo warehouse.")] = None
 

@@ -43,7 +43,7 @@ class CommonSettings(TidemarkSettings):
     mode: Annotated[
         Literal["development", "production"], Field(description="`production` refuses a shifted clock.")
     ] = "development"
-    kafka: Annotated[str, Field(description="Bootstrap servers, `host:port[,host:port]`.")] = "127.0.0.1:59092"
+    kafka: Annotated[str, Field(description="Bootstrap servers, `host:port[,host:port]`.")] = "127.0.0.1:19092"
     topic_prefix: Annotated[
         str, Field(description="Put in front of every topic and consumer group; lets installations share a broker.")
     ] = ""
