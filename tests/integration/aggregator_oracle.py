@@ -16,7 +16,6 @@ class Said:
 
     connector: int
     resource: str
-    chart: str
     sync_seq: int | None
     job_seq: int | None
     said_at: datetime
@@ -30,6 +29,11 @@ class Said:
     @property
     def rank(self) -> tuple[int, int, datetime]:
         return (-1 if self.sync_seq is None else self.sync_seq, self.job_seq or 0, self.said_at)
+
+    @property
+    def chart(self) -> str:
+        """`dashboard:chart` is the chart, anything else is itself."""
+        return self.resource.rpartition(":")[2]
 
     @property
     def pattern(self) -> tuple[Any, ...]:
