@@ -15,6 +15,7 @@ from tests.support.mining import (
     Client,
     Ledger,
     Warehouse,
+    administrator,
     following,
     fresh_warehouse,
     miner_settings,
@@ -101,11 +102,9 @@ async def work_of_a_day(warehouse: Warehouse, user: str) -> dict[str, int]:
 
 
 async def table_of(warehouse: Warehouse) -> None:
-    admin = await asyncpg.connect(warehouse.url)
-    await admin.execute("SET log_min_duration_statement = -1")
-    await admin.execute("CREATE TABLE t AS SELECT g AS a, 'b' || g AS b FROM generate_series(1, 100) g")
-    await admin.execute("GRANT SELECT, INSERT ON t TO PUBLIC; GRANT MAINTAIN ON t TO PUBLIC")
-    await admin.close()
+    async with administrator(warehouse.url) as admin:
+        await admin.execute("CREATE TABLE t AS SELECT g AS a, 'b' || g AS b FROM generate_series(1, 100) g")
+        await admin.execute("GRANT SELECT, INSERT ON t TO PUBLIC; GRANT MAINTAIN ON t TO PUBLIC")
 
 
 async def test_each_execution_counts_once_for_its_user(

@@ -199,12 +199,10 @@ class Warehouse:
     async def login(self, role: str, *, grants: str = "") -> str:
         """Create a role of this database's own; its name."""
         name = f"{role}_{self.database}"
-        admin = await asyncpg.connect(self.url)
-        await admin.execute("SET log_min_duration_statement = -1")
-        await admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{self.password}'")
-        for grant in filter(None, grants.split(";")):
-            await admin.execute(f"{grant} TO {name}")
-        await admin.close()
+        async with administrator(self.url) as admin:
+            await admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{self.password}'")
+            for grant in filter(None, grants.split(";")):
+                await admin.execute(f"{grant} TO {name}")
         return name
 
     async def connect(self, role: str, application: str = "") -> "asyncpg.Connection[asyncpg.Record]":
@@ -220,16 +218,26 @@ READ_FILES = "GRANT pg_monitor; GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_bin
 async def fresh_warehouse(admin_url: str) -> AsyncIterator[Warehouse]:
     """Dropped, with its roles, at the end."""
     database = f"mine_{uuid4().hex[:8]}"
-    admin = await asyncpg.connect(admin_url)
-    await admin.execute("SET log_min_duration_statement = -1")
-    await admin.execute(f"CREATE DATABASE {database}")
+    async with administrator(admin_url) as admin:
+        await admin.execute(f"CREATE DATABASE {database}")
     warehouse = Warehouse(admin_url, database, f"miner_{database}", uuid4().hex)
     await warehouse.login("miner", grants=READ_FILES)
     yield warehouse
-    await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
-    for row in await admin.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE '%\\_' || $1", database):
-        await admin.execute(f"DROP OWNED BY {row[0]}; DROP ROLE {row[0]}")
-    await admin.close()
+    async with administrator(admin_url) as admin:
+        await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        for row in await admin.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE '%\\_' || $1", database):
+            await admin.execute(f"DROP OWNED BY {row[0]}; DROP ROLE {row[0]}")
+
+
+@asynccontextmanager
+async def administrator(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A superuser's connection whose statements are not logged."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("SET log_min_duration_statement = -1")
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def register(
