@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from fastapi import Query
@@ -11,6 +12,8 @@ from libs.common.errors import Unprocessable
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
+
+Row = TypeVar("Row")
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Most items in one page.")]
 Cursor = Annotated[
@@ -33,3 +36,8 @@ def decode_cursor(cursor: str | None, *kinds: Any) -> list[Any] | None:
         return [kind(value) for kind, value in zip(kinds, values, strict=True)]
     except (ValueError, TypeError, AttributeError, binascii.Error):
         raise Unprocessable("cursor: is none of ours; take `next_cursor` of the page before.") from None
+
+
+def cut(found: Sequence[Row], limit: int) -> tuple[Sequence[Row], Row | None]:
+    """A page of rows that were asked for with one more than `limit`; its last row where another page follows."""
+    return (found[:limit], found[limit - 1]) if len(found) > limit else (found, None)

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Request, Response
 
 from libs.common.http import Caller, IdempotencyKey, creation_id, problems
-from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
+from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from services.aggregator.schemas import (
     NewProduct,
     NewSpace,
@@ -46,8 +46,8 @@ def spaces(catalogue: Catalogue) -> APIRouter:
 
     @router.get("", responses=problems(422))
     async def list_spaces(caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Page[SpaceOut]:
-        found = await catalogue.spaces(caller.require_tenant(), _after(cursor), limit)
-        following = encode_cursor(found[-1].slug) if len(found) == limit else None
+        found, last = cut(await catalogue.spaces(caller.require_tenant(), _after(cursor), limit + 1), limit)
+        following = last and encode_cursor(last.slug)
         return Page(items=[SpaceOut.model_validate(space) for space in found], next_cursor=following)
 
     @router.get("/{slug}", responses=problems(404))
@@ -84,8 +84,8 @@ def products(catalogue: Catalogue) -> APIRouter:
     async def list_products(
         slug: SpaceSlug, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[ProductOut]:
-        found = await catalogue.products(caller.require_tenant(), slug, _after(cursor), limit)
-        following = encode_cursor(found[-1].slug) if len(found) == limit else None
+        found, last = cut(await catalogue.products(caller.require_tenant(), slug, _after(cursor), limit + 1), limit)
+        following = last and encode_cursor(last.slug)
         return Page(items=[ProductOut.model_validate(each) for each in found], next_cursor=following)
 
     @router.get("/{product_id}", responses=problems(404, 422))

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 
 from libs.common.events import ResourceType
 from libs.common.http import Caller, problems
-from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
+from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from services.aggregator.api import SpaceSlug
 from services.aggregator.refresh import Refresh
 from services.aggregator.schemas import (
@@ -47,9 +47,9 @@ def usage(service: Usage, refresh: Refresh) -> APIRouter:
         slug: SpaceSlug, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> Page[StatsOut]:
         after = decode_cursor(cursor, float, UUID)
-        found = await service.stats(caller.require_tenant(), slug, (after[0], after[1]) if after else None, limit)
-        more = len(found) == limit
-        following = encode_cursor(found[-1].popularity_score, found[-1].product_id) if more else None
+        behind = (after[0], after[1]) if after else None
+        found, last = cut(await service.stats(caller.require_tenant(), slug, behind, limit + 1), limit)
+        following = last and encode_cursor(last.popularity_score, last.product_id)
         return Page(items=[StatsOut.model_validate(each) for each in found], next_cursor=following)
 
     @router.get("/products/{product_id}/usage", responses=problems(404, 422))
@@ -68,9 +68,9 @@ def usage(service: Usage, refresh: Refresh) -> APIRouter:
     ) -> Page[PopularOut]:
         until, *after = decode_cursor(cursor, datetime.fromisoformat, int, UUID) or [service.now()]
         behind = (after[0], after[1]) if after else None
-        found = await service.popular(caller.require_tenant(), slug, days, until, behind, limit)
-        more = len(found) == limit
-        following = encode_cursor(until, found[-1].query_count, found[-1].text_key) if more else None
+        rows = await service.popular(caller.require_tenant(), slug, days, until, behind, limit + 1)
+        found, last = cut(rows, limit)
+        following = last and encode_cursor(until, last.query_count, last.text_key)
         return Page(items=[PopularOut.model_validate(each) for each in found], next_cursor=following)
 
     @router.get("/usage/unmatched", responses=problems(404, 422))
@@ -79,8 +79,8 @@ def usage(service: Usage, refresh: Refresh) -> APIRouter:
     ) -> Page[UnmatchedOut]:
         until, *after = decode_cursor(cursor, datetime.fromisoformat, int, UUID, UUID) or [service.now()]
         behind = (after[0], after[1], after[2]) if after else None
-        found = await service.unmatched(caller.require_tenant(), slug, days, until, behind, limit)
-        last = found[-1] if len(found) == limit else None
+        rows = await service.unmatched(caller.require_tenant(), slug, days, until, behind, limit + 1)
+        found, last = cut(rows, limit)
         following = last and encode_cursor(until, last.query_count, last.connector_id, last.table_key)
         return Page(items=[UnmatchedOut.model_validate(each) for each in found], next_cursor=following)
 
@@ -105,8 +105,9 @@ def records(service: Usage) -> APIRouter:
         after = decode_cursor(cursor, datetime.fromisoformat, UUID)
         behind = (after[0], after[1]) if after else None
         only = Filter(resource_type, user, since, until)
-        found = await service.queries(caller.require_tenant(), connector_id, only, behind, limit)
-        following = encode_cursor(found[-1].moment, found[-1].id) if len(found) == limit else None
+        rows = await service.queries(caller.require_tenant(), connector_id, only, behind, limit + 1)
+        found, last = cut(rows, limit)
+        following = last and encode_cursor(last.moment, last.id)
         return Page(items=[BiQueryOut.model_validate(each) for each in found], next_cursor=following)
 
     return router

@@ -247,18 +247,35 @@ async def test_two_replicas_with_the_same_records_at_once(pair: list[Harness], a
         dice.shuffle(mine)
         for start in range(0, len(mine), 50):
             await replica.take(*mine[start : start + 70])
-            await replica.refresh.drain()
         await replica.take(*(source.closing(200) for source in sources))
 
+    refreshed = 0
+
+    async def refresh(replica: Harness) -> None:
+        nonlocal refreshed
+        while not delivered.is_set():
+            replica.clock.advance(timedelta(seconds=1))  # over the pause between two refreshes
+            refreshed += await replica.refresh.drain()
+            await asyncio.sleep(0)
+
+    delivered = asyncio.Event()
     before = await _deadlocks(aggregator)
+    refreshing = [asyncio.create_task(refresh(replica)) for replica in pair]
     await asyncio.gather(*(deliver(replica) for replica in pair for _ in range(2)))
+    delivered.set()
+    await asyncio.gather(*refreshing)
     outcomes = await aggregator.outcomes()
     assert {_figures(outcome) for outcome in outcomes} == {("completed", 200, 200, 0, 0)}
-    stats = await aggregator.stats(tenant)
-    assert [stats[product].query_count_30d for product in products] == [150] * 4
     assert await _rows(aggregator, tenant) == 600
+    aggregator.clock.advance(timedelta(seconds=1))
+    await aggregator.refresh.drain()
+    drained = await aggregator.stored_stats(tenant)
+    assert [drained[product].query_count_30d for product in products] == [150] * 4
     deadlocks = await _deadlocks(aggregator) - before
-    print(f"two replicas: {len(records)} records delivered by 4 at once: 600 rows, 600 counted, deadlocks {deadlocks}")
+    print(
+        f"two replicas: {len(records)} records delivered by 4 at once amid {refreshed} refreshes: 600 rows, "
+        f"600 counted, deadlocks {deadlocks}"
+    )
     assert deadlocks == 0
 
 
