@@ -19,6 +19,7 @@ _TRANSIENT: Final = (
     KafkaTimeoutError,
     Unavailable,
     asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,  # what a connection says that broke in the middle of a statement
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,

@@ -161,9 +161,15 @@ class Relay:
                     await self._wait(self._poll)
         finally:
             self.leads = False
-            with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
-                await connection.remove_listener(channel, self._on_notify)
-                await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+            await self._resign(connection, channel, lock)
+
+    async def _resign(self, connection: Connection, channel: str, lock: str) -> None:
+        with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+            if connection.is_closed():
+                connection.terminate()  # drops the listener, which a lost connection would keep
+                return
+            await connection.remove_listener(channel, self._on_notify)
+            await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
 
     def _on_notify(self, *_: object) -> None:
         self._wake.set()

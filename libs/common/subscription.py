@@ -1,6 +1,7 @@
 """One topic as one service reads it: decode, handle, bury, commit, in that order, for each batch."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Generic, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from pydantic import ValidationError
 
 from libs.common.broker import Message, Publisher
@@ -32,6 +33,8 @@ DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 
 # Below the time that the group waits for its members to join again (rebalance_timeout_ms).
 _REVOKE_PATIENCE = 20.0
+# Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
+_STUCK_AFTER = 120.0
 _log = structlog.get_logger()
 
 
@@ -71,6 +74,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._idle.set()
         self._stopping = False
         self._trouble: str | None = None
+        self._since: float | None = None
         self._next: dict[TopicPartition, int] = {}
         retried = carrier.metrics.retried.labels(topic.name)
         self._patience = Patience(carrier.retry, self._interrupt, retried)
@@ -79,6 +83,8 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     @property
     def reason(self) -> str | None:
         """Why the service is not ready, as far as this topic goes."""
+        if self._since is not None and (seconds := time.monotonic() - self._since) > _STUCK_AFTER:
+            return f"{self.topic.name}: one batch is in hand for {seconds:.0f} s"
         return self._gate.reason or self._trouble
 
     def interrupt(self) -> None:
@@ -94,6 +100,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         for raw in batch:
             self._next.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
         self._idle.clear()
+        self._since = time.monotonic()
         try:
             await self._settle(batch, consumer)
             self._trouble = None
@@ -105,6 +112,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             self._retreat(batch, consumer, describe(error))
             await asyncio.sleep(1)
         finally:
+            self._since = None
             self._idle.set()
 
     async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
@@ -215,8 +223,6 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         except (CommitFailedError, IllegalStateError):
             # The group has moved on: another member reads these records again, handlers take them twice.
             _log.warning("offsets not committed after a rebalance", topic=self.topic.name)
-        except KafkaError as error:
-            raise GaveUp(describe(error)) from error
         self._next.update(verdict.commit)
 
     def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:

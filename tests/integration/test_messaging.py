@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
+from libs.common import subscription
 from libs.common.consume import DeadLetter, DeadLetterLimits, Record
 from libs.common.envelope import Envelope
 from libs.common.events import UsageRecompute
@@ -154,6 +155,20 @@ async def test_nothing_is_committed_before_the_handler_returned(bench: Bench) ->
         during = await bench.committed(0) + await bench.committed(1)
         leave.set()
     assert (during, await bench.committed(0) + await bench.committed(1)) == (0, 1)
+
+
+async def test_a_handler_that_hangs_shows(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription, "_STUCK_AFTER", 0.2)
+    await bench.publish([1])
+    leave = asyncio.Event()
+
+    async def handler(batch: Batch) -> None:
+        await leave.wait()
+
+    async with bench.consumers(handler) as consumers:
+        await until(lambda: "in hand" in (consumers.ready() or ""))
+        leave.set()
+        await until(lambda: consumers.ready() is None)
 
 
 async def test_the_hook_comes_after_the_dead_letter_and_before_the_commit(bench: Bench) -> None:

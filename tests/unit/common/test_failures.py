@@ -23,6 +23,7 @@ from libs.common.failures import RetryPolicy, describe, is_transient
         (asyncpg.QueryCanceledError("x"), True),
         (asyncpg.DiskFullError("x"), True),
         (asyncpg.InterfaceError("connection is closed"), True),
+        (asyncpg.InternalClientError("cannot switch to state 12"), True),
         (asyncpg.InterfaceError("pool is closing"), True),
         (ConnectionResetError(), True),
         (TimeoutError(), True),
