@@ -190,6 +190,8 @@ class Relay:
         done = [row for row, error in zip(rows, outcomes, strict=True) if error is None]
         sent = [row.id for row in done if (row.topic, row.key) not in again]
         await connection.execute("DELETE FROM outbox WHERE id = ANY($1::bigint[])", sent)
+        for row in done:
+            self._metrics.published.labels(row.topic).inc()
         await self._set_aside(connection, rows, outcomes)
         for error in outcomes:
             if error is not None and _passing(error):
