@@ -85,6 +85,13 @@ def _error(error: Exception) -> ASGIApp:
     return error_response(500, "internal", "Internal error; give the trace_id to the operator.")
 
 
+def _refusing(error: TidemarkError) -> ASGIApp:
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    return app
+
+
 class Edge:
     """Plain ASGI: what is passed through never meets the framework."""
 
@@ -109,7 +116,7 @@ class Edge:
                 app = _Passing(self._gateway(), match)
                 await _traced(match.route.template, route, app, scope, receive, watched)
         except NotRouted as error:
-            await _traced(scope["method"], None, _error(error), scope, receive, watched)
+            await _traced(scope["method"], None, _refusing(error), scope, receive, watched)
         finally:
             self._metrics.observe(scope, route, watched.status, time.perf_counter() - started)
 
