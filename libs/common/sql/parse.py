@@ -43,10 +43,11 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
         candidates.append(anonymised)
     if len(anonymised) <= _MAX_SOURCE:
         candidates += [anonymised.replace("?", "1"), anonymised.replace("?", "'1'")]
-    for candidate in dict.fromkeys(candidates):
-        if trees := _parse(unwrap(candidate), dialect):
-            return trees
-    return None
+    try:
+        found = (_parse(unwrap(candidate), dialect) for candidate in dict.fromkeys(candidates))
+        return next((trees for trees in found if trees), None)
+    except RecursionError:  # another candidate is nested as deeply
+        return None
 
 
 def unwrap(text: str) -> str:
@@ -62,6 +63,8 @@ def unwrap(text: str) -> str:
 def _parse(text: str, dialect: Dialect) -> list[exp.Expr] | None:
     try:
         trees = [tree for tree in sqlglot.parse(text, dialect=dialect.sqlglot) if tree is not None]
+    except RecursionError:
+        raise
     except Exception:  # sqlglot raises what it likes on odd input, and its messages quote the statement
         return None
     if not trees or any(tree.find(exp.Command) for tree in trees):

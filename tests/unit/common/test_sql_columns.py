@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (each row of the tables is one statement)
 import pytest
 from hypothesis import given, settings
 
