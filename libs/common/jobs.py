@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -153,6 +153,11 @@ class Jobs:
                 self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+
+    async def forget(self, before: datetime) -> None:
+        """Drop what PgQueuer noted of jobs that ended before a moment of real time."""
+        table = _settings(self._service).qualified.queue_table_log
+        await self._pool.execute(f"DELETE FROM {table} WHERE created < $1", before)  # noqa: S608 (a name of our own)
 
     def ready(self) -> str | None:
         """None, or why jobs are not worked on."""

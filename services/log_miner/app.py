@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from fastapi import FastAPI
 from faststream.kafka import KafkaBroker
@@ -31,6 +31,7 @@ from services.log_miner.settings import Settings
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
 _LOOK_FOR_LOST = timedelta(seconds=30)
+_FORGET, _KEPT = timedelta(hours=1), timedelta(days=30)
 
 
 class LogMiner:
@@ -61,6 +62,7 @@ class LogMiner:
         self.jobs.start()
         self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.send_closings)
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.requeue_lost)
+        self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:
         """Hand jobs back, finish what is in hand; the relay needs the broker, hence it stops first."""

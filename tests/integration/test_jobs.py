@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import UUID, uuid4
 
@@ -196,6 +196,16 @@ async def test_a_failure_is_repeated_and_leaves_no_values_behind(
     assert runs == 2
     assert "JobFailed" in (kept or "") or "ValueError" in (kept or "")
     assert "top-secret" not in f"{kept}{out}{err}{caplog.text}"
+
+
+async def test_old_notes_are_forgotten(pool: Pool) -> None:
+    await start_job(pool)
+    jobs, now = Jobs(SERVICE, pool), datetime.now(UTC)
+    await jobs.forget(now - timedelta(days=1))
+    assert await pool.fetchval("SELECT count(*) FROM pgqueuer_log")
+    await jobs.forget(now + timedelta(days=1))
+    assert not await pool.fetchval("SELECT count(*) FROM pgqueuer_log")
+    await pool.execute("DELETE FROM pgqueuer")
 
 
 async def test_the_worker_goes_on_after_its_connections_were_cut(platform: Platform, pool: Pool) -> None:

@@ -430,6 +430,30 @@ async def test_statements_logged_before_they_run_count_unless_they_fail(
     assert texts == ["SELECT ?", "SELECT ?::int", "SELECT ?"]
 
 
+@pytest.mark.parametrize(("longest", "counted"), [(1024 * 1024, 3), (16 * 1024, 2)])
+async def test_a_record_longer_than_a_read(
+    platform: Platform,
+    miner: LogMiner,
+    warehouse: Warehouse,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    longest: int,
+    counted: int,
+) -> None:
+    """It is read in one piece, or passed over with a warning where it is longer than memory should hold."""
+    monkeypatch.setattr(postgres_files, "_LONGEST_RECORD_BYTES", longest)
+    before = await scene(platform, miner, warehouse)
+    connection = await warehouse.connect(await warehouse.login("ada"))
+    for statement in ("SELECT 1", "SELECT '" + "quote '' and\nline " * 5_000 + "'", "SELECT 3"):
+        await connection.execute(statement)
+    await connection.close()
+    await asyncio.sleep(0.3)
+    place = await before.another_job()
+    await place.miner.mining.run(place.ref)
+    await assert_complete(place, ledger, counted)
+    assert any("passed over" in warning for warning in (await place.state()).warnings) == (counted == 2)
+
+
 @asynccontextmanager
 async def current_log(warehouse: Warehouse) -> AsyncIterator[Path]:
     """The file that the server writes to; a new one is begun first, so that it is this test's own."""
