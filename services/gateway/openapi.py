@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
@@ -119,6 +119,26 @@ def _tagged(item: Json, service: str) -> Json:
     return item
 
 
+def _with_our_errors(document: Json) -> Json:
+    """FastAPI describes a 422 of its own making; here every error has the one shape, and 401 may come anywhere."""
+    ours = f"{_COMPONENT}schemas/ErrorBody"
+    names = {reference: ours for reference in _references(document) if reference.endswith("HTTPValidationError")}
+    document = _renamed(document, names)
+    schemas = document["components"].get("schemas", {})
+    for name in [name for name in schemas if name.endswith(("HTTPValidationError", "ValidationError"))]:
+        del schemas[name]
+    if "ErrorBody" in schemas:
+        refused = {"description": "Unauthorized", "content": {"application/json": {"schema": {"$ref": ours}}}}
+        for operation in _operations(document["paths"]):
+            operation["responses"].setdefault("401", refused)
+    return document
+
+
+def _operations(paths: Json) -> Iterator[Json]:
+    for item in paths.values():
+        yield from (each for each in item.values() if isinstance(each, dict) and "responses" in each)
+
+
 def merge(own: Json, services: Mapping[str, Json | None], routes: Iterable[Route] = ROUTES) -> Json:
     """The document of the whole. A service without a document (None) is left out, and the description says so."""
     routes = tuple(routes)
@@ -128,6 +148,7 @@ def merge(own: Json, services: Mapping[str, Json | None], routes: Iterable[Route
     for service, other in sorted(services.items()):
         if other is not None:
             _merge_service(document, service, deepcopy(other), routes)
+    document = _with_our_errors(document)
     missing = sorted(service for service, other in services.items() if other is None)
     if missing:
         note = f"Left out, because they do not answer now: {', '.join(missing)}."

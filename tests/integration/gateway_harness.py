@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from deploy.local.service import ServiceProcess
 from libs.common.auth import InternalVerifier, Principal
 from libs.common.sealed import encode
 from libs.common.settings import CommonSettings
@@ -181,12 +184,15 @@ class Front:
         return await Bench(settings).read(self.platform.topic_prefix + topic.name)
 
 
+def _upstream(platform: Platform) -> Upstream:
+    public = platform.signing_key.public_key().public_bytes_raw()
+    return Upstream(InternalVerifier.of({KEY_ID: encode(public)}))
+
+
 @asynccontextmanager
 async def front(platform: Platform, **changes: Any) -> AsyncIterator[Front]:
     """A gateway with these settings changed, in this process."""
-    public = platform.signing_key.public_key().public_bytes_raw()
-    upstream = Upstream(InternalVerifier.of({KEY_ID: encode(public)}))
-    ports = free_ports("gateway", "upstream")
+    upstream, ports = _upstream(platform), free_ports("gateway", "upstream")
     behind = dict.fromkeys(SERVICES, ports["upstream"])
     values = values_of(platform.gateway_environment(ports["gateway"], behind)) | changes
     with recorded_spans() as spans:
@@ -196,6 +202,23 @@ async def front(platform: Platform, **changes: Any) -> AsyncIterator[Front]:
             aiohttp.ClientSession() as session,
         ):
             yield Front(f"http://127.0.0.1:{ports['gateway']}", upstream, platform, session, spans)
+
+
+@asynccontextmanager
+async def front_process(platform: Platform, logs: Path, **env: str) -> AsyncIterator[tuple[Front, ServiceProcess]]:
+    """A gateway as a process of its own, to be measured, stopped and killed."""
+    upstream, ports = _upstream(platform), free_ports("gateway", "upstream")
+    behind = dict.fromkeys(SERVICES, ports["upstream"])
+    settings = {**os.environ, **platform.gateway_environment(ports["gateway"], behind), **env}
+    log = logs / "gateway.log"
+    process = ServiceProcess("gateway", log, "gateway", ports["gateway"], settings, "TIDEMARK_HTTP_PORT")
+    async with served(upstream.app(), ports["upstream"]), aiohttp.ClientSession() as session:
+        await process.start()
+        try:
+            url = f"http://127.0.0.1:{ports['gateway']}"
+            yield Front(url, upstream, platform, session, InMemorySpanExporter()), process
+        finally:
+            await process.stop()
 
 
 def connector(name: str = "Shop", **settings: object) -> dict[str, Any]:

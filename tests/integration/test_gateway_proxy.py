@@ -223,6 +223,9 @@ async def test_one_document_shows_the_whole_and_needs_no_internet(gateway: Front
     assert "/livez" not in document["paths"]
     created = document["paths"]["/connectors"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert created == {"$ref": "#/components/schemas/CreateConnector"}
+    answers = document["paths"]["/connectors"]["post"]["responses"]
+    shapes = {status: answers[status]["content"]["application/json"]["schema"]["$ref"] for status in ("401", "422")}
+    assert set(shapes.values()) == {"#/components/schemas/ErrorBody"}
     page = (await gateway.call("GET", "/docs", tenant=None)).text
     assert "http://" not in page.replace(gateway.url, "")
     assert "https://" not in page

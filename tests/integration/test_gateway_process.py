@@ -1,0 +1,139 @@
+"""The gateway as a process: bounded memory, an orderly end, kill -9, and what it writes into its log."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from deploy.local.service import ServiceProcess
+from tests.integration.gateway_harness import BIG, PIECE, Front, Reply, connector, front_process
+from tests.support.platform import JWT_SECRET, Platform
+from tests.support.processes import eventually, token
+
+ALLOWED_GROWTH = 32 * 1024 * 1024
+# uvicorn repeats the signal to itself once it has ended in order.
+ENDED = (0, -signal.SIGTERM)
+CANARY = "canary-5b81e2"
+
+
+@pytest.fixture
+async def running(platform: Platform, tmp_path: Path) -> AsyncIterator[tuple[Front, ServiceProcess]]:
+    async with front_process(platform, tmp_path, TIDEMARK_IDEMPOTENCY_LEASE_SECONDS="2") as both:
+        yield both
+
+
+async def _peak(pid: int, until: asyncio.Event) -> int:
+    """Highest resident memory while something runs."""
+    process, peak = psutil.Process(pid), 0
+    while not until.is_set():
+        peak = max(peak, process.memory_info().rss)
+        await asyncio.sleep(0.01)
+    return peak
+
+
+async def _pieces() -> AsyncIterator[bytes]:
+    for _ in range(BIG // len(PIECE)):
+        yield PIECE
+
+
+async def test_memory_does_not_grow_with_bodies(running: tuple[Front, ServiceProcess]) -> None:
+    gateway, process = running
+    tenant = await gateway.new_tenant()
+    await gateway.call("PATCH", "/spaces/shop", tenant=tenant, data=b"warm")
+    assert process.pid is not None
+    before, done = psutil.Process(process.pid).memory_info().rss, asyncio.Event()
+    watching = asyncio.create_task(_peak(process.pid, done))
+    sent = await gateway.call("PATCH", "/spaces/shop", tenant=tenant, data=_pieces())
+    size = 0
+    headers = {"Authorization": f"Bearer {token(tenant)}"}
+    async with gateway.session.get(f"{gateway.url}/spaces/big", headers=headers) as answer:
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            await asyncio.sleep(0)
+    done.set()
+    growth = await watching - before
+    print(f"STREAM body_mb={BIG >> 20} up={sent.body['size'] == BIG} down={size == BIG} growth_mb={growth / 2**20:.1f}")
+    assert (sent.body["size"], size) == (BIG, BIG)
+    assert growth < ALLOWED_GROWTH
+
+
+async def _keyed(gateway: Front, bearer: str, pause: float) -> Reply:
+    headers = {"Idempotency-Key": "k"}
+    return await gateway.call(
+        "POST", "/spaces", tenant=None, bearer=bearer, json={"name": "x", "pause": pause}, headers=headers
+    )
+
+
+async def test_an_orderly_end_finishes_what_is_in_flight(running: tuple[Front, ServiceProcess]) -> None:
+    gateway, process = running
+    tenant = await gateway.new_tenant()
+    slow = asyncio.create_task(gateway.call("POST", "/spaces", tenant=tenant, json={"name": "x", "pause": 1.5}))
+    await gateway.upstream.started.wait()
+    stopping = asyncio.create_task(process.stop())
+    await asyncio.sleep(0.5)
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await gateway.session.get(f"{gateway.url}/readyz")
+    assert (await slow).status == 201
+    await stopping
+    assert process.exit_code in ENDED
+
+
+async def test_kill_9_in_a_keyed_request_leaves_one_answer(running: tuple[Front, ServiceProcess]) -> None:
+    gateway, process = running
+    bearer = token(await gateway.new_tenant(), "staff")
+    lost = asyncio.create_task(_keyed(gateway, bearer, 1.5))
+    await gateway.upstream.started.wait()
+    await process.kill()
+    with pytest.raises(aiohttp.ClientError):
+        await lost
+    await process.start()
+    at_once = await _keyed(gateway, bearer, 1.5)
+
+    async def answered() -> Reply | None:
+        reply = await _keyed(gateway, bearer, 1.5)
+        return reply if reply.status != 409 else None
+
+    again: Reply = await eventually(answered, 10)
+    last = await _keyed(gateway, bearer, 1.5)
+    print(f"KILL at_once={at_once.status} again={again.status} replayed={'Idempotency-Replayed' in last.headers}")
+    assert (at_once.status, again.status, last.status) == (409, 201, 201)
+    assert again.body == last.body
+    assert last.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_it_serves_without_a_broker(platform: Platform, tmp_path: Path) -> None:
+    async with front_process(platform, tmp_path, TIDEMARK_KAFKA="127.0.0.1:1") as (gateway, process):
+        tenant = await gateway.new_tenant()
+        made = await gateway.call("POST", "/connectors", tenant=tenant, json=connector())
+        assert made.status == 201
+        waiting = await gateway.sql("SELECT FROM gateway.outbox WHERE key = $1", made.body["id"])
+        assert len(waiting) == 1
+        await process.stop()
+        assert process.exit_code in ENDED
+
+
+async def test_its_log_is_json_and_holds_no_secret(running: tuple[Front, ServiceProcess]) -> None:
+    gateway, process = running
+    tenant = await gateway.new_tenant()
+    bearer = token(tenant, "staff")
+    key = (await gateway.call("POST", "/api-keys", tenant=tenant, json={"name": "k"})).body["key"]
+    for wish in (connector(password=CANARY), connector("B", password=[CANARY]), {"settings": CANARY}, CANARY):
+        await gateway.call("POST", "/connectors", tenant=tenant, bearer=bearer, json=wish)
+    for wrong in (f"{bearer[:-2]}xx", f"{key[:-2]}xx", CANARY):
+        await gateway.call("GET", f"/connectors?password={CANARY}", tenant=tenant, bearer=wrong)
+    headers = {"Authorization": f"Bearer {bearer}"}
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with gateway.session.get(f"{gateway.url}/spaces/broken?password={CANARY}", headers=headers) as answer:
+            await answer.read()
+    await process.kill()
+    lines = process.log.read_text().splitlines()
+    assert any("Truncated" in line for line in lines)
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    text = "\n".join(lines)
+    for secret in (CANARY, bearer.rpartition(".")[2], key.rpartition("_")[2], JWT_SECRET):
+        assert secret not in text
