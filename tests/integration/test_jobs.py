@@ -212,15 +212,15 @@ async def test_the_worker_goes_on_after_its_connections_were_cut(platform: Platf
     async def handler(_ref: JobRef) -> None:
         return None
 
-    own = await asyncpg.create_pool(platform.worker_url(SERVICE), min_size=1, max_size=4)
+    own = await asyncpg.create_pool(
+        platform.worker_url(SERVICE), min_size=1, max_size=4, server_settings={"application_name": "to be cut"}
+    )
     async with working(own, handler):
         first = await start_job(pool)
         await eventually(lambda: _gone(pool, first))
         admin = await asyncpg.connect(with_database(platform.admin_url, "postgres"))
         cut = await admin.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'log_miner_worker'"
-            " AND datname = $1",
-            platform.admin_url.rpartition("/")[2],
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'to be cut'"
         )
         await admin.close()
         second = await start_job(pool)
