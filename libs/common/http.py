@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.auth import InternalVerifier, Principal
-from libs.common.errors import TidemarkError, Unauthorized
+from libs.common.errors import TidemarkError, Unauthorized, Unavailable
+from libs.common.failures import describe, is_transient
 from libs.common.settings import ServiceSettings
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -81,6 +82,10 @@ async def _on_http(_request: Request, error: Exception) -> Response:
 
 
 async def _on_unknown(_request: Request, error: Exception) -> Response:
+    if is_transient(error):
+        _log.warning("request failed for now", error=describe(error))
+        away = Unavailable("Something that this needs does not answer; try again.")
+        return error_response(away.status, away.code, away.detail, away.headers)
     _log.error("request failed", error=type(error).__name__, exc_info=error)
     return error_response(500, "internal", "Internal error; give the trace_id to the operator.")
 

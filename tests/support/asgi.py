@@ -61,7 +61,11 @@ async def request(
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
+    try:
+        await app(scope, receive, send)
+    except Exception:  # Starlette raises again what it has answered, for the server's log
+        if not sent:
+            raise
     start, *rest = sent
     answered = {name.decode().lower(): value.decode() for name, value in start["headers"]}
     return Answer(start["status"], answered, b"".join(message.get("body", b"") for message in rest))

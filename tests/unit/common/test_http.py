@@ -37,7 +37,7 @@ def _routes() -> APIRouter:
     @router.get("/fails/{how}")
     async def fail(how: str) -> None:
         known = {"conflict": Conflict("It exists.", job="/jobs/1"), "away": Unavailable("Not now.", retry_after=7)}
-        raise known.get(how) or RuntimeError("secret-canary")
+        raise known.get(how) or (ConnectionRefusedError if how == "database" else RuntimeError)("secret-canary")
 
     return router
 
@@ -123,6 +123,13 @@ async def test_a_body_above_the_limit_is_413(app: FastAPI, announced: bool) -> N
     sent = body if announced else [body[:300], body[300:]]
     answer = await request(app, "POST", f"/things/{uuid4()}", body=sent, headers=JSON | _bearer())
     assert (answer.status, answer.json()["code"]) == (413, "too_large")
+
+
+@pytest.mark.parametrize(("how", "status", "code"), [("database", 503, "unavailable"), ("bug", 500, "internal")])
+async def test_what_nobody_foresaw_tells_nothing(app: FastAPI, how: str, status: int, code: str) -> None:
+    answer = await request(app, "GET", f"/fails/{how}")
+    assert (answer.status, answer.json()["code"], "retry-after" in answer.headers) == (status, code, status == 503)
+    assert "canary" not in answer.text
 
 
 def test_ids_follow_the_idempotency_key() -> None:
