@@ -15,7 +15,6 @@ from libs.common.errors import TidemarkError, Unavailable
 from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
-from services.gateway.proxy import Truncated
 from services.gateway.routes import Match, NotRouted, RouteTable
 from services.gateway.service import Gateway
 
@@ -67,8 +66,6 @@ async def answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
     watched = Watched(send)
     try:
         await app(scope, receive, watched)
-    except Truncated:
-        raise
     except Exception as error:
         if watched.status is not None:
             raise
@@ -78,7 +75,7 @@ async def answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
 def _error(error: Exception) -> ASGIApp:
     known = error
     if not isinstance(error, TidemarkError) and is_transient(error):
-        known = Unavailable("The gateway's registry cannot be reached; try again.")
+        known = Unavailable("Something that this needs does not answer; try again.")
     if isinstance(known, TidemarkError):
         return error_response(known.status, known.code, known.detail, known.headers, **known.extra)
     _log.error("request failed", error=describe(error))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +29,7 @@ _ADDED_BY_CLIENT: Final = frozenset({"User-Agent", "Accept", "Accept-Encoding", 
 _ONE_PIECE: Final = 65_536
 _trace_context = TraceContextTextMapPropagator()
 
-Headers = Iterable[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Truncated(ConnectionError):
@@ -43,6 +43,8 @@ class ClientGone(Exception):
 def inward_headers(headers: Headers, token: str) -> list[tuple[str, str]]:
     """Headers of the request to a service: no credential, no hop-by-hop header, nothing that only we may say."""
     dropped = _NOT_INWARD | _named_by_connection(headers)
+    if any(name == b"transfer-encoding" for name, _ in headers):
+        dropped |= {b"content-length"}  # RFC 9112, 6.3: it may be an attempt to smuggle a second request
     kept = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in headers

@@ -90,6 +90,8 @@ class Upstream:
         self.effects += 1
         number = self.effects
         await asyncio.sleep(wish.get("pause", 0))
+        if wish.get("breaks"):
+            return await self._broken(request)
         if "size" in wish:
             return Response(b"x" * wish["size"], 201)
         return JSONResponse({"number": number}, wish.get("status", 201), {"Location": f"/spaces/{number}"})

@@ -107,6 +107,13 @@ async def test_a_large_request_is_413_and_a_large_answer_passes_unstored(gateway
         assert (reply.status, len(reply.text), _replayed(reply)) == (201, 3_000_000, False)
 
 
+async def test_an_answer_that_breaks_off_is_503_and_not_kept(gateway: Front, tenant: UUID) -> None:
+    before = gateway.upstream.effects
+    for _ in range(2):
+        assert (await _post(gateway, tenant, "k", breaks=True)).status == 503
+    assert gateway.upstream.effects == before + 2
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9"])
 async def test_a_malformed_key_is_422(gateway: Front, tenant: UUID, key: str) -> None:
     for path in ("/spaces", "/connectors"):

@@ -5,6 +5,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from services.gateway.proxy import inward_headers, inward_url, outward_headers
 
+_CHUNKED = (b"transfer-encoding", b"chunked")
 _SENT = [
     (b"host", b"outside"),
     (b"authorization", b"Bearer outside"),
@@ -42,6 +43,11 @@ def test_credentials_and_spoofed_headers_end_at_the_gateway() -> None:
         ("x-custom", "café"),
         ("authorization", "Bearer internal"),
     ]
+
+
+def test_a_length_beside_chunks_is_not_believed() -> None:
+    for sent, kept in (([(b"content-length", b"5")], True), ([(b"content-length", b"5"), _CHUNKED], False)):
+        assert (("content-length", "5") in inward_headers(sent, "internal")) is kept
 
 
 def test_the_trace_goes_on_with_its_own_decision() -> None:
