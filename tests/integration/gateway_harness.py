@@ -227,3 +227,8 @@ def connector(name: str = "Shop", **settings: object) -> dict[str, Any]:
     """The body of a connector."""
     known = {"type": "postgres", "host": "127.0.0.1", "database": "shop", "username": "miner", "password": "canary-1"}
     return {"name": name, "settings": known | settings}
+
+
+def secret_of(key: str) -> str:
+    """The secret in `tmk_<id>_<secret>`; it may hold underscores itself."""
+    return key.split("_", 2)[2]

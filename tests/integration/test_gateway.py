@@ -12,7 +12,7 @@ import pytest
 from libs.common.connectors import settings_context
 from libs.common.sealed import MASK, KeyRing
 from libs.common.topics import CONNECTOR_CHANGED, TENANT_CHANGED
-from tests.integration.gateway_harness import Front, connector, front
+from tests.integration.gateway_harness import Front, connector, front, secret_of
 from tests.support.platform import SEALING_KEY, Platform
 
 SUPERUSER = ("superuser",)
@@ -292,7 +292,7 @@ async def test_an_api_key_is_shown_once_works_and_is_revoked(gateway: Front, ten
     (shown,) = listed.body["items"]
     assert shown["last_used_at"] is not None
     assert shown | {"last_used_at": None} == made
-    secret = key.rpartition("_")[2]
+    secret = secret_of(key)
     assert secret not in listed.text
     stored = await gateway.sql("SELECT k::text AS row FROM gateway.api_key k WHERE tenant_id = $1", tenant)
     assert secret not in stored[0]["row"]
