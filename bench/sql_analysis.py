@@ -14,7 +14,7 @@ from libs.common.sql import DefaultNames, Dialect, analyse
 
 ROWS = 3_000
 ROUNDS = 3
-TARGET = 1.0
+TARGET = 10.0
 _NAMES = DefaultNames("shop", ("public",))
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from sqlglot import exp
 
-from libs.common.sql.anonymise import cap, scrub
+from libs.common.sql.anonymise import Scrubbed, cap, scrub
 from libs.common.sql.columns import columns_of
 from libs.common.sql.dialects import TRAITS, Dialect
 from libs.common.sql.fallback import tables_by_words
@@ -41,13 +41,54 @@ def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
     """Anonymise a statement and find its tables and columns; never raises, whatever the text."""
     scrubbed = scrub(sql, dialect)
     text, truncated = cap(scrubbed.text, TRAITS[dialect])
+    found = _KNOWN.get((scrubbed.text, dialect, names))
+    if found is None:
+        found = _find(scrubbed, dialect, names)
+        if not _tables_may_lie_in_literals(scrubbed.text, dialect):
+            _KNOWN.put((scrubbed.text, dialect, names), found)
+    return Analysis(text, truncated, found.tables, found.columns, found.parsed, scrubbed.comment)
+
+
+class _Found(NamedTuple):
+    """What depends on the statement's text without literals alone, and so is found once per pattern."""
+
+    tables: tuple[TableName, ...]
+    columns: tuple[ColumnRef, ...]
+    parsed: bool
+
+
+class _Patterns:
+    """Patterns seen lately. Bounded by count and length; starts afresh when full, which costs one parse each."""
+
+    def __init__(self, limit: int = 10_000, longest: int = 16_384) -> None:
+        self._limit = limit
+        self._longest = longest
+        self._found: dict[tuple[str, Dialect, DefaultNames], _Found] = {}
+
+    def get(self, key: tuple[str, Dialect, DefaultNames]) -> _Found | None:
+        return self._found.get(key)
+
+    def put(self, key: tuple[str, Dialect, DefaultNames], found: _Found) -> None:
+        if len(self._found) >= self._limit:
+            self._found.clear()
+        if len(key[0]) <= self._longest:
+            self._found[key] = found
+
+
+_KNOWN: Final = _Patterns()
+
+
+def _find(scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> _Found:
     trees = parse(scrubbed.source, scrubbed.text, dialect)
     found = None if trees is None else _from_trees(trees, dialect, names)
     if found is None:
-        tables = _from_words(scrubbed.text, dialect, names)
-        return Analysis(text, truncated, tables, (), False, scrubbed.comment)
-    tables, columns = _without_literals(*found, scrubbed.text, dialect)
-    return Analysis(text, truncated, tables, columns, True, scrubbed.comment)
+        return _Found(_from_words(scrubbed.text, dialect, names), (), False)
+    return _Found(*_without_literals(*found, scrubbed.text, dialect), True)
+
+
+def _tables_may_lie_in_literals(text: str, dialect: Dialect) -> bool:
+    """Snowflake's IDENTIFIER('orders') names a table by a literal."""
+    return dialect is Dialect.SNOWFLAKE and "identifier" in text.lower()
 
 
 def pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: Iterable[TableName]) -> UUID:
@@ -81,7 +122,7 @@ def _without_literals(
 
     Snowflake's IDENTIFIER('orders') is a name by intention.
     """
-    if dialect is Dialect.SNOWFLAKE and "identifier" in text.lower():
+    if _tables_may_lie_in_literals(text, dialect):
         return tables, columns
     pieces = [piece for token in tokenise(text, dialect) for piece in {token.text, *token.text.split(".")}]
     written = {fold(piece, True, dialect).casefold() for piece in pieces}
