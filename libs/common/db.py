@@ -70,10 +70,14 @@ class Database:
             async with self.worker.acquire() as connection, connection.transaction():
                 yield connection
 
-    async def ping(self) -> None:
-        """Raise when a pool cannot answer."""
-        await self.api.fetchval("SELECT 1", timeout=2)
-        await self.worker.fetchval("SELECT 1", timeout=2)
+    async def ready(self) -> str | None:
+        """None, or why a pool cannot answer."""
+        try:
+            await self.api.fetchval("SELECT 1", timeout=2)
+            await self.worker.fetchval("SELECT 1", timeout=2)
+        except Exception as error:
+            return f"the database does not answer ({type(error).__name__})"
+        return None
 
 
 def rows(records: list[asyncpg.Record]) -> list[dict[str, Any]]:

@@ -12,10 +12,11 @@ from libs.common.broker import Publisher, build_broker
 from libs.common.clock import Clock, shifted_clock
 from libs.common.consume import Consumers
 from libs.common.db import Database
-from libs.common.http import create_app, serve
+from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
-from libs.common.telemetry import setup_logging, setup_tracing
+from libs.common.process import run
+from libs.common.upkeep import Upkeep
 from services.aggregator.api import products, spaces
 from services.aggregator.consumers import subscribe
 from services.aggregator.domain import Recency
@@ -24,7 +25,6 @@ from services.aggregator.metrics import UsageMetrics
 from services.aggregator.refresh import Refresh
 from services.aggregator.service import Catalogue, Usage
 from services.aggregator.settings import Settings
-from services.aggregator.upkeep import Upkeep
 from services.aggregator.usage_api import records, usage
 
 NAME = "aggregator"
@@ -71,11 +71,7 @@ class Aggregator:
 
     async def ready(self) -> str | None:
         """Why the process should get no requests, or None."""
-        try:
-            await self.database.ping()
-        except Exception as error:
-            return f"the database does not answer ({type(error).__name__})"
-        return self._consumers.ready()
+        return await self.database.ready() or self._consumers.ready()
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
@@ -112,10 +108,7 @@ def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 def main() -> None:
     """Run the service."""
-    settings = Settings()
-    setup_logging(NAME, settings)
-    setup_tracing(NAME, settings)
-    serve(build(settings), settings)
+    run(NAME, Settings, build)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -20,10 +19,8 @@ NO_SYNC: Final = -1
 """`sync_seq` of a record that no job sent: it ranks below every job's record of the same resource."""
 
 _KEYS: Final = UUID("5d2a0c5e-6a0b-5f0e-9a3c-2f6d0f0b7c11")
-_MAX_SLUG: Final = 63
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
-_NO_SLUG: Final = re.compile(r"[^a-z0-9]+")
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -136,12 +133,6 @@ def text_key(text: str) -> UUID:
 def column_label(table: TableName, column: str) -> str:
     """`table.column`, the table by the last part of its name."""
     return f"{table.parts[-1]}.{column}"
-
-
-def slug_of(name: str) -> str:
-    """A slug from a name: lower-case ASCII words joined by dashes; empty where nothing is left."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return _NO_SLUG.sub("-", plain).strip("-")[:_MAX_SLUG].strip("-")
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -8,7 +8,8 @@ from uuid import UUID
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.errors import Unprocessable
-from services.aggregator.domain import WINDOW, claim_keys, days_between, slug_of
+from libs.common.slugs import slug_of
+from services.aggregator.domain import WINDOW, claim_keys, days_between
 from services.aggregator.refresh import Refresh
 from services.aggregator.store import catalogue, locks, queries, reads
 from services.aggregator.store.catalogue import Claim, Product, Space

@@ -3,8 +3,8 @@
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from libs.common.http import create_app, serve
-from libs.common.telemetry import setup_logging, setup_tracing
+from libs.common.http import create_app
+from libs.common.process import run
 from services.exporter.settings import Settings
 
 NAME = "exporter"
@@ -17,10 +17,7 @@ def build(settings: Settings) -> FastAPI:
 
 def main() -> None:
     """Run the service."""
-    settings = Settings()
-    setup_logging(NAME, settings)
-    setup_tracing(NAME, settings)
-    serve(build(settings), settings)
+    run(NAME, Settings, build)
 
 
 if __name__ == "__main__":

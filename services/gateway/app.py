@@ -11,10 +11,10 @@ from libs.common.auth import InternalSigner
 from libs.common.clock import Clock, shifted_clock
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
-from libs.common.http import create_app, serve
+from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.process import run
 from libs.common.sealed import KeyRing
-from libs.common.telemetry import setup_logging, setup_tracing
 from libs.common.upkeep import Upkeep
 from services.gateway.api import routes
 from services.gateway.docs import docs_routes, without_builtin_openapi
@@ -61,11 +61,7 @@ class Process:
 
     async def ready(self) -> str | None:
         """Why the process should get no requests, or None. Without a broker it serves: the outbox waits."""
-        try:
-            await self._database.ping()
-        except Exception as error:
-            return f"the database does not answer ({type(error).__name__})"
-        return None
+        return await self._database.ready()
 
 
 def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: Clock) -> Gateway:
@@ -123,10 +119,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
 
 def main() -> None:
     """Run the service."""
-    settings = Settings()
-    setup_logging(NAME, settings)
-    setup_tracing(NAME, settings)
-    serve(build(settings), settings)
+    run(NAME, Settings, build)
 
 
 if __name__ == "__main__":

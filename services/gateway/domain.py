@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from libs.common.connectors import AVAILABLE_TYPES, CONNECTOR_TYPES
 from libs.common.errors import BadRequest, Forbidden, Unprocessable
 from libs.common.sealed import MASK
+from libs.common.slugs import slug_of
 
 KEY_PREFIX: Final = "tmk_"
 ANSWER_KEPT: Final = timedelta(hours=24)
@@ -24,13 +23,12 @@ _PASSING: Final = frozenset({401, 403, 408, 409, 425, 429})
 _DESTINATION: Final[Mapping[str, tuple[str, ...]]] = {"postgres": ("host", "port")}
 
 
-def slug_of(name: str) -> str:
-    """A slug made from a name; 422 where nothing of the name is left."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:63].strip("-")
-    if not slug:
+def chosen_slug(slug: str | None, name: str) -> str:
+    """The slug that was sent, or one made from the name; 422 where nothing of the name is left."""
+    made = slug or slug_of(name)
+    if not made:
         raise Unprocessable("slug: cannot be made from this name; give one of a-z, 0-9 and dashes.")
-    return slug
+    return made
 
 
 # --- pages

@@ -13,12 +13,12 @@ from libs.common.clock import Clock, shifted_clock
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
-from libs.common.http import create_app, serve
+from libs.common.http import create_app
 from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
+from libs.common.process import run
 from libs.common.sealed import KeyRing
-from libs.common.telemetry import setup_logging, setup_tracing
 from libs.common.upkeep import Upkeep
 from services.log_miner.api import checks, mining
 from services.log_miner.consumers import subscribe
@@ -73,11 +73,7 @@ class LogMiner:
 
     async def ready(self) -> str | None:
         """Why the process should get no requests, or None."""
-        try:
-            await self.database.ping()
-        except Exception as error:
-            return f"the database does not answer ({type(error).__name__})"
-        return self._consumers.ready() or self.jobs.ready()
+        return await self.database.ready() or self._consumers.ready() or self.jobs.ready()
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
@@ -109,10 +105,7 @@ def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 def main() -> None:
     """Run the service."""
-    settings = Settings()
-    setup_logging(NAME, settings)
-    setup_tracing(NAME, settings)
-    serve(build(settings), settings)
+    run(NAME, Settings, build)
 
 
 if __name__ == "__main__":

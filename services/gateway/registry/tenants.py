@@ -12,7 +12,7 @@ from libs.common.errors import Conflict, Forbidden, NotFound
 from libs.common.events import TenantChanged
 from libs.common.outbox import enqueue
 from libs.common.topics import TENANT_CHANGED
-from services.gateway.domain import Position, slug_of
+from services.gateway.domain import Position, chosen_slug
 from services.gateway.registry.ids import new_id
 from services.gateway.registry.models import CreateTenant
 from services.gateway.store import tenants as store
@@ -29,7 +29,7 @@ class Tenants:
     async def create(self, caller: Principal, body: CreateTenant, key: str | None) -> Tenant:
         """A new tenant, told to all services; the same one again for the same Idempotency-Key. 403, 409."""
         _superuser(caller)
-        slug = body.slug or slug_of(body.name)
+        slug = chosen_slug(body.slug, body.name)
         tenant = Tenant(new_id(caller, "POST /tenants", key), body.name, slug, 1, self.clock())
         try:
             async with self.database.tenant(tenant.id) as connection:

@@ -20,7 +20,6 @@ from services.aggregator.domain import (
     match_key,
     popularity,
     ranges,
-    slug_of,
     storable,
     suffix_keys,
     unmatched_reason,
@@ -163,30 +162,6 @@ def test_a_chart_is_one_on_all_its_dashboards() -> None:
     assert chart_key("dashboard_chart", "d1:7", "d1") == chart_key("dashboard_chart", "d2:7", "d2") == chart
     assert chart_key("saved_query", "7", None) != chart
     assert chart_key("dashboard_chart", "d1:8", "d1") != chart
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
-        ("Shop", "shop"),
-        ("  Größe & Shop ", "groe-shop"),
-        ("Ünïcode", "unicode"),
-        ("a--b__c", "a-b-c"),
-        ("***", ""),
-        ("日本", ""),
-        ("x" * 100, "x" * 63),
-        ("a" * 62 + " b", "a" * 62),
-    ],
-)
-def test_slugs(name: str, slug: str) -> None:
-    assert slug_of(name) == slug
-
-
-@given(st.text())
-def test_a_slug_is_lower_case_words_or_nothing(name: str) -> None:
-    slug = slug_of(name)
-    assert len(slug) <= 63
-    assert all(word.isascii() and word.isalnum() and word == word.lower() for word in slug.split("-")) or slug == ""
 
 
 @given(st.sets(st.integers(1, 200)))
