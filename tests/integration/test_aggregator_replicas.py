@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -45,6 +45,17 @@ class SlowToCommit:
             self.reached.set()
             await self.go_on.wait()
 
+    @asynccontextmanager
+    async def held_before_commit(self, work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        """Inside, `work` has done all but its commit; behind, it has committed, whatever happened inside."""
+        running = asyncio.create_task(work)
+        await self.reached.wait()
+        try:
+            yield
+        finally:
+            self.go_on.set()
+            await running
+
 
 async def test_a_refresh_does_not_take_the_mark_of_rows_that_it_cannot_see(aggregator: Harness) -> None:
     source = Source()
@@ -53,11 +64,8 @@ async def test_a_refresh_does_not_take_the_mark_of_rows_that_it_cannot_see(aggre
     await aggregator.take(source.record("a", 1))  # a mark is there before
     slow = SlowToCommit(aggregator.database)
     ingesting = replica(cast(Any, slow), aggregator.clock, aggregator.admin)
-    ingest = asyncio.create_task(ingesting.take(replace(source, connector=uuid4()).record("b", 1)))
-    await slow.reached.wait()
-    await aggregator.refresh.drain()
-    slow.go_on.set()
-    await ingest
+    async with slow.held_before_commit(ingesting.take(replace(source, connector=uuid4()).record("b", 1))):
+        await aggregator.refresh.drain()
     aggregator.clock.advance(timedelta(seconds=1))
     await aggregator.refresh.drain()
     assert (await aggregator.stored_stats(source.tenant))[product].query_count_30d == 2
@@ -86,13 +94,10 @@ async def test_a_change_of_claims_waits_for_an_ingest_under_way(aggregator: Harn
     await aggregator.space(source.tenant)
     slow = SlowToCommit(aggregator.database)
     ingesting = replica(cast(Any, slow), aggregator.clock, aggregator.admin)
-    ingest = asyncio.create_task(ingesting.take(source.record("a", 1)))
-    await slow.reached.wait()
-    create = asyncio.create_task(aggregator.product(source.tenant, "Orders", "orders"))
-    await asyncio.sleep(0.3)
-    assert not create.done()
-    slow.go_on.set()
-    await ingest
+    async with slow.held_before_commit(ingesting.take(source.record("a", 1))):
+        create = asyncio.create_task(aggregator.product(source.tenant, "Orders", "orders"))
+        await asyncio.sleep(0.3)
+        assert not create.done()
     product = await create
     assert (await aggregator.stored_stats(source.tenant))[product].query_count_30d == 1
 
@@ -146,6 +151,30 @@ async def test_two_replicas_with_the_same_records_at_once(pair: list[Harness], a
         f"600 counted, deadlocks {deadlocks}"
     )
     assert deadlocks == 0
+
+
+async def test_two_connectors_that_touch_the_same_products_do_not_deadlock(
+    pair: list[Harness], aggregator: Harness
+) -> None:
+    tenant = uuid4()
+    await aggregator.space(tenant)
+    for number in range(12):
+        await aggregator.product(tenant, f"p{number}", f"t{number}")
+    dice = random.Random(11)  # noqa: S311 (a reproducible shuffle)
+
+    async def deliver(replica: Harness) -> None:
+        source = Source(tenant)
+        for batch in range(25):
+            tables = dice.sample(range(12), 12)
+            await replica.take(*(source.record(f"{batch}/{t}", tables=[f"public.t{t}"]) for t in tables))
+
+    before = await _deadlocks(aggregator)
+    await asyncio.gather(*(deliver(replica) for replica in pair * 2))
+    deadlocks = await _deadlocks(aggregator) - before
+    stats = await aggregator.stats(tenant)
+    print(f"shared products: 4 connectors x 25 batches marking 12 products each, deadlocks {deadlocks}")
+    assert deadlocks == 0
+    assert {each.query_count_30d for each in stats.values()} == {100}
 
 
 def _figures(outcome: dict[str, Any]) -> tuple[str, int, int, int, int]:

@@ -107,6 +107,32 @@ async def test_a_reference_counts_from_the_last_complete_sync_and_grows_old(aggr
         aggregator.clock.now = start
 
 
+async def test_a_chart_that_comes_back_counts_from_its_return(aggregator: Harness) -> None:
+    tenant, connector = uuid4(), uuid4()
+    first, second, third = (Source(tenant, connector, sync_seq=number) for number in (1, 2, 3))
+    await aggregator.space(tenant)
+    product = await aggregator.product(tenant, "Orders", "orders")
+    start = aggregator.clock.now
+    try:
+        await aggregator.take(first.chart("c", 1), first.closing(1))
+        await aggregator.take(second.chart("d", 1, tables=["public.elsewhere"]), second.closing(1))
+        aggregator.clock.advance(timedelta(days=31))
+        await aggregator.take(third.chart("c", 1), third.closing(1, complete=False))
+        assert (await aggregator.stats(tenant))[product].reference_count == 1
+    finally:
+        aggregator.clock.now = start
+
+
+@pytest.mark.parametrize(("age", "unused"), [(timedelta(0), False), (timedelta(microseconds=1), True)])
+async def test_unused_begins_right_behind_the_window(aggregator: Harness, age: timedelta, unused: bool) -> None:
+    source = Source()
+    await aggregator.space(source.tenant)
+    product = await aggregator.product(source.tenant, "Orders", "orders")
+    await aggregator.take(source.record("a", 1, executed_at=NOON - timedelta(days=3) - age))
+    found = await aggregator.usage.unused(source.tenant, "shop", 3)
+    assert [(each.id, each.last_queried_at is not None) for each in found] == ([(product, True)] if unused else [])
+
+
 async def test_a_claim_of_one_connector_takes_no_other(aggregator: Harness) -> None:
     here = Source()
     there = Source(here.tenant)

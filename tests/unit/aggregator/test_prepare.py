@@ -74,6 +74,15 @@ def test_tables_are_found_where_none_were_sent() -> None:
     assert {row.column_name for row in pattern.columns} == {"total", "id"}
 
 
+def test_columns_that_different_records_found_for_one_pattern_add_up() -> None:
+    tables = (TableRef(name=("orders",), display="orders"),)
+    uses = [(ColumnUse(table=("orders",), column=name),) for name in ("id", "total")]
+    records = [
+        record(resource_id=str(n), sql_text="select ?", tables=tables, columns=use) for n, use in enumerate(uses)
+    ]
+    assert {row.column_name for row in only_pattern(batch(*records)).columns} == {"id", "total"}
+
+
 def test_a_reference_without_a_statement_has_tables_all_the_same() -> None:
     tables = (TableRef(name=("orders",), display="orders"),)
     found = batch(record(resource_type="chart", executed_at=None, tables=tables))
