@@ -5,13 +5,13 @@ which FROMs belong to a function, and the names that WITH introduces.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.names import Identifier, fold
-from libs.common.sql.words import Token, common_names, tokenise
+from libs.common.sql.words import Token, closing, common_names, tokenise
 
 Path = tuple[Identifier, ...]
 
@@ -61,16 +61,17 @@ class Reference:
 def tables_by_words(text: str, dialect: Dialect) -> Iterator[Path]:
     """Every table that the words of an anonymised statement name, CTEs left out."""
     tokens = tokenise(text, dialect)
-    named = common_names(tokens, dialect)
-    for reference in _references(tokens, dialect):
+    closes = closing(tokens)
+    named = common_names(tokens, closes, dialect)
+    for reference in _references(tokens, closes, dialect):
         if len(reference.path) == 1 and not reference.written_to:
             name = fold(reference.path[0].text, reference.path[0].quoted, dialect)
-            if any(seen == name and start <= reference.at <= end for seen, start, end in named):
+            if any(hiding.start <= reference.at <= hiding.end for hiding in named.get(name, ())):
                 continue
         yield reference.path
 
 
-def _references(tokens: Sequence[Token], dialect: Dialect) -> Iterator[Reference]:
+def _references(tokens: Sequence[Token], closes: Mapping[int, int], dialect: Dialect) -> Iterator[Reference]:
     head = tuple(token.word for token in tokens[:16])
     if not head or head[0] in _NO_TABLE_HEADS or head[:2] in _NO_TABLE_PAIRS:
         return
@@ -83,7 +84,7 @@ def _references(tokens: Sequence[Token], dialect: Dialect) -> Iterator[Reference
         elif token.text == ")" and calls:
             calls.pop()
         elif token.word in _STARTERS and _names_a_table(tokens, at, head, calls[-1] if calls else "", len(calls)):
-            yield from _list(tokens, at, dialect)
+            yield from _list(tokens, at, closes, dialect)
 
 
 def _names_a_table(tokens: Sequence[Token], at: int, heads: tuple[str, ...], call: str, depth: int) -> bool:
@@ -115,10 +116,11 @@ def _names_a_table(tokens: Sequence[Token], at: int, heads: tuple[str, ...], cal
             return at == 0 and word in _FIRST_ONLY
 
 
-def _list(tokens: Sequence[Token], at: int, dialect: Dialect) -> Iterator[Reference]:
+def _list(tokens: Sequence[Token], at: int, closes: Mapping[int, int], dialect: Dialect) -> Iterator[Reference]:
     starter, before = tokens[at].word, tokens[at - 1].word if at else ""
     written_to = starter in {"into", "update"} or (starter == "from" and before == "delete")
     temporary = starter in {"table", "view"} and before in _TEMPORARY
+    stops = _STOP - _IN_JOINS | _LISTS - {"using"} if starter == "from" else _STOP - {"as"} | _LISTS
     at += 1
     while True:
         begin, at = at, _past_noise(tokens, at, starter)
@@ -129,7 +131,7 @@ def _list(tokens: Sequence[Token], at: int, dialect: Dialect) -> Iterator[Refere
         opens = after < len(tokens) and tokens[after].text == "("
         if path and not temporary and not (opens and starter not in _MAY_OPEN):
             yield Reference(path, at, written_to)
-        comma = _next_comma(tokens, after if path else at, starter, depth) if _goes_on(starter, tokens) else None
+        comma = _next_comma(tokens, after if path else at, closes, depth, stops) if _goes_on(starter, tokens) else None
         if comma is None:
             return
         at = comma + 1
@@ -160,24 +162,28 @@ def _opens_join(tokens: Sequence[Token], at: int, starter: str) -> bool:
     return inner is not None and not tokens[at].quoted and _is_name(inner, first=True)
 
 
-def _next_comma(tokens: Sequence[Token], at: int, starter: str, depth: int) -> int | None:
-    """The comma that goes on with a list of tables: past one alias, a subquery, a call or joins."""
-    stops = _STOP - _IN_JOINS if starter in {"from", "using"} else _STOP - {"as"}
+def _next_comma(
+    tokens: Sequence[Token], at: int, closes: Mapping[int, int], depth: int, stops: frozenset[str]
+) -> int | None:
+    """The comma that goes on with a list of tables: past one alias, a subquery, a call or joins.
+
+    `depth` counts the parentheses around a join in which the search begins.
+    """
     while at < len(tokens):
         token = tokens[at]
-        at += 1
         if token.quoted:
-            continue
-        if token.text == "(":
-            depth += 1
+            pass
+        elif token.text == "(":
+            at = closes.get(at, len(tokens))
         elif token.text == ")":
             depth -= 1
             if depth < 0:
                 return None
         elif depth == 0 and token.text == ",":
-            return at - 1
+            return at
         elif depth == 0 and (token.text == ";" or token.word in stops):
             return None
+        at += 1
     return None
 
 

@@ -12,6 +12,8 @@ from libs.common.sql.dialects import Dialect
 # A parser that holds the interpreter for seconds is worse than words alone.
 _MAX_PARSED: Final = 256 * 1024
 _MAX_SOURCE: Final = 64 * 1024
+# Time grows with the square of the nesting in some dialects, and the recursion limit is not far.
+_MAX_NESTING: Final = 100
 _VERBS: Final = r"(?:select|with|insert|update|delete|merge|create|values|replace|table)\b"
 _WRAPPERS: Final = (
     re.compile(rf"\s*explain\b(?:[^;(]|\((?!\s*{_VERBS})){{0,300}}?(?=\(*\s*{_VERBS})", re.IGNORECASE),
@@ -20,6 +22,7 @@ _WRAPPERS: Final = (
     ),
     re.compile(r"\s*declare\s+(?:\"[^\"]*\"|\w+)\s[\w\s]{0,100}?\bcursor\b[\w\s]{0,100}?\bfor\s+", re.IGNORECASE),
 )
+_BRACKETS: Final = re.compile(r"[(\[{}\])]")
 _WITH_DATA: Final = re.compile(r"\bwith\s+(?:no\s+)?data\s*;?\s*\Z", re.IGNORECASE)
 _CREATE_AS: Final = re.compile(r"\s*create\b[^;]*\bas\b", re.IGNORECASE)
 
@@ -38,6 +41,8 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
     `source` still holds the literals, `anonymised` has `?` for each. What the first does not yield
     the second may: with `?`, then with a number or a string in its place.
     """
+    if _nesting(anonymised) > _MAX_NESTING:
+        return None
     candidates = [source] if len(source) <= _MAX_SOURCE else []
     if len(anonymised) <= _MAX_PARSED:
         candidates.append(anonymised)
@@ -48,6 +53,14 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
         return next((trees for trees in found if trees), None)
     except RecursionError:  # another candidate is nested as deeply
         return None
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(text):
+        depth += 1 if bracket in "([{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def unwrap(text: str) -> str:

@@ -1,7 +1,7 @@
 """Tokens of anonymised text, and the names that WITH introduces in it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -38,30 +38,38 @@ def _unquoted(piece: str) -> str:
     return piece[1:-1].replace(close * 2, close)
 
 
-def common_names(tokens: Sequence[Token], dialect: Dialect) -> list[tuple[str, int, int]]:
-    """The names that WITH introduces, each with the first and last token where it hides a table."""
-    closes = _closing(tokens)
-    found = []
-    recursive = [False]
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    """Where a name that WITH introduces hides a table: from one token to another."""
+
+    start: int
+    end: int
+
+
+def common_names(tokens: Sequence[Token], closes: Mapping[int, int], dialect: Dialect) -> dict[str, list[Hiding]]:
+    """The names that WITH introduces, each with the stretches of tokens where it hides a table."""
+    found: dict[str, list[Hiding]] = {}
+    opened, recursive = [0], [False]
     for at, token in enumerate(tokens[:-1]):
         if token.quoted:
             continue
         if token.text == "(":
+            opened.append(at)
             recursive.append(False)
-        elif token.text == ")" and len(recursive) > 1:
+        elif token.text == ")" and len(opened) > 1:
+            opened.pop()
             recursive.pop()
         elif token.word == "with":
             recursive[-1] = tokens[at + 1].word == "recursive"
-        if token.word in {"with", "recursive", ","}:
-            body = _cte_body(tokens, at + 1, closes)
-            if body is not None:
-                name = fold(tokens[at + 1].text, tokens[at + 1].quoted, dialect)
-                start, end = _scope(at, closes, tokens)
-                found.append((name, start if recursive[-1] else closes.get(body, len(tokens)), end))
+        if token.word in {"with", "recursive", ","} and (body := _cte_body(tokens, at + 1, closes)) is not None:
+            name = fold(tokens[at + 1].text, tokens[at + 1].quoted, dialect)
+            start = opened[-1] if recursive[-1] else closes.get(body, len(tokens))
+            end = closes.get(opened[-1], len(tokens)) if len(opened) > 1 else len(tokens)
+            found.setdefault(name, []).append(Hiding(start, end))
     return found
 
 
-def _cte_body(tokens: Sequence[Token], at: int, closes: dict[int, int]) -> int | None:
+def _cte_body(tokens: Sequence[Token], at: int, closes: Mapping[int, int]) -> int | None:
     """The opening parenthesis of `name [(columns)] AS [NOT] [MATERIALIZED] (`, or None."""
     after = at + 1
     if after < len(tokens) and tokens[after].text == "(":
@@ -74,7 +82,8 @@ def _cte_body(tokens: Sequence[Token], at: int, closes: dict[int, int]) -> int |
     return after if after < len(tokens) and tokens[after].text == "(" else None
 
 
-def _closing(tokens: Sequence[Token]) -> dict[int, int]:
+def closing(tokens: Sequence[Token]) -> dict[int, int]:
+    """The closing parenthesis of each opening one."""
     stack: list[int] = []
     closes: dict[int, int] = {}
     for at, token in enumerate(tokens):
@@ -85,15 +94,3 @@ def _closing(tokens: Sequence[Token]) -> dict[int, int]:
         elif token.text == ")" and stack:
             closes[stack.pop()] = at
     return closes
-
-
-def _scope(at: int, closes: dict[int, int], tokens: Sequence[Token]) -> tuple[int, int]:
-    """The parentheses around a token; where there are none, the whole statement."""
-    depth = 0
-    for back in range(at, max(-1, at - 20_000), -1):
-        if tokens[back].quoted:
-            continue
-        depth += (tokens[back].text == ")") - (tokens[back].text == "(")
-        if depth < 0:
-            return back, closes.get(back, len(tokens))
-    return 0, len(tokens)

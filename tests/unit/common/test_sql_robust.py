@@ -46,7 +46,7 @@ _DEEP_STATEMENTS = {
 }
 
 
-@pytest.mark.parametrize("dialect", [Dialect.BIGQUERY, Dialect.TSQL])
+@pytest.mark.parametrize("dialect", [Dialect.BIGQUERY, Dialect.TSQL, Dialect.SNOWFLAKE, Dialect.CLICKHOUSE])
 @pytest.mark.parametrize("sql", _DEEP_STATEMENTS.values(), ids=_DEEP_STATEMENTS)
 def test_deep_statements_are_analysed(dialect: Dialect, sql: str) -> None:
     found = analyse(sql, dialect, _NAMES)
@@ -65,7 +65,26 @@ def test_deep_statements_keep_their_tables() -> None:
 
 _PIECES = [
     *("'", '"', "`", "$$", "$a$", "/*", "*/", "--\n", "(", "in (", "values (", "- ", "?", "? ,", "in (?, ", "a.", "1."),
-    *(",", "[", "{a:", ":x", "with a as (", "from ", "\\", "'\\", "identified by ", "E'", "%(a", "q'[", "explain "),
+    *(
+        "table a ",
+        "using a ",
+        "update a ",
+        "join a ",
+        ", a as (",
+        ",",
+        "[",
+        "{a:",
+        ":x",
+        "with a as (",
+        "from ",
+        "\\",
+        "'\\",
+        "identified by ",
+        "E'",
+        "%(a",
+        "q'[",
+        "explain ",
+    ),
 ]
 
 
