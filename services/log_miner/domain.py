@@ -1,6 +1,6 @@
 """What a mining job is, when it is over, and what becomes of an execution. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -9,7 +9,7 @@ from uuid import UUID
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import Environment
-from libs.common.sql import Analysis, DefaultNames, Dialect, analyse
+from libs.common.sql import Analysis, DefaultNames, Dialect, TableName, analyse, is_catalog
 from services.log_miner.tool_comments import commented_user
 from services.log_miner.warehouses.interface import Execution
 
@@ -93,9 +93,13 @@ def _columns(analysis: Analysis) -> tuple[ColumnUse, ...]:
     return tuple(ColumnUse(table=column.table.parts, column=column.column) for column in analysis.columns)
 
 
-def bi_query(execution: Execution, job: MiningJob, job_seq: int, source: Source) -> BiQueryScraped:
+def reads_catalog_only(tables: Sequence[TableName]) -> bool:
+    """Whether a statement asks nothing but the database about itself, as drivers and tools do all the time."""
+    return bool(tables) and all(is_catalog(table.parts) for table in tables)
+
+
+def bi_query(execution: Execution, analysis: Analysis, job: MiningJob, job_seq: int, source: Source) -> BiQueryScraped:
     """The record of one execution. Its text has no literals any more; a BI tool's comment gives the user."""
-    analysis = analyse(execution.statement, source.dialect, source.defaults)
     return BiQueryScraped(
         tenant=job.tenant,
         id=bi_query_id(job.tenant, job.connector_id, RESOURCE_TYPE, execution.resource_id),
@@ -117,8 +121,13 @@ def bi_query(execution: Execution, job: MiningJob, job_seq: int, source: Source)
 
 
 def bi_queries(executions: Iterable[Execution], job: MiningJob, source: Source) -> list[BiQueryScraped]:
-    """Records numbered from the job's next number on."""
-    return [bi_query(execution, job, number, source) for number, execution in enumerate(executions, job.next_job_seq)]
+    """Records numbered from the job's next number on; what reads only the catalog is no usage."""
+    analysed = ((each, analyse(each.statement, source.dialect, source.defaults)) for each in executions)
+    usage = ((each, analysis) for each, analysis in analysed if not reads_catalog_only(analysis.tables))
+    return [
+        bi_query(execution, analysis, job, number, source)
+        for number, (execution, analysis) in enumerate(usage, job.next_job_seq)
+    ]
 
 
 def closing_record(job: MiningJob, connector: ConnectorRef, environment: Environment) -> SyncCompleted:

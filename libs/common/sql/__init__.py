@@ -18,6 +18,7 @@ from libs.common.sql.analysis import Analysis, analyse, pattern_id
 from libs.common.sql.anonymise import anonymise
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, fold, matches
+from libs.common.sql.system import is_catalog
 from libs.common.sql.written import parse_table_name
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "analyse",
     "anonymise",
     "fold",
+    "is_catalog",
     "matches",
     "parse_table_name",
     "pattern_id",

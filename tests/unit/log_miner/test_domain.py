@@ -81,3 +81,20 @@ def test_answers_of_a_request_whose_job_came_to_nothing(state: State, status: in
     if code:
         assert raised.value.code == code
         assert raised.value.extra["cause"] == "wrong_password"
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_usage"),
+    [
+        ("SELECT oid FROM pg_type WHERE typname = 'x'", False),
+        ("SELECT * FROM information_schema.columns", False),
+        ("SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace", False),
+        ("SELECT o.id FROM orders o JOIN pg_catalog.pg_class c ON c.oid = o.id", True),
+        ("SELECT 1", True),
+    ],
+)
+def test_reading_only_the_catalog_is_no_usage(sql: str, is_usage: bool) -> None:
+    executions = [Execution("a:1", sql, "ada", _AT), Execution("a:2", "SELECT id FROM orders", "ada", _AT)]
+    records = bi_queries(executions, job(next_job_seq=5), _SOURCE)
+    assert [record.resource_id for record in records] == (["a:1", "a:2"] if is_usage else ["a:2"])
+    assert [record.job_seq for record in records] == list(range(5, 5 + len(records)))
