@@ -14,6 +14,8 @@ _MAX_PARSED: Final = 256 * 1024
 _MAX_SOURCE: Final = 64 * 1024
 # Time grows with the square of the nesting in some dialects, and the recursion limit is not far.
 _MAX_NESTING: Final = 100
+# Here it doubles with each level: nested `{` (ClickHouse) and `row(` (Trino), joins without a condition.
+_MAX_DOUBLING: Final = 10
 _VERBS: Final = r"(?:select|with|insert|update|delete|merge|create|values|replace|table)\b"
 _WRAPPERS: Final = (
     re.compile(rf"\s*explain\b(?:[^;(]|\((?!\s*{_VERBS})){{0,300}}?(?=\(*\s*{_VERBS})", re.IGNORECASE),
@@ -22,7 +24,8 @@ _WRAPPERS: Final = (
     ),
     re.compile(r"\s*declare\s+(?:\"[^\"]*\"|\w+)\s[\w\s]{0,100}?\bcursor\b[\w\s]{0,100}?\bfor\s+", re.IGNORECASE),
 )
-_BRACKETS: Final = re.compile(r"[(\[{}\])]")
+_BRACKETS: Final = re.compile(r"\brow\s*\(|[(\[{}\])]", re.IGNORECASE)
+_JOINS: Final = re.compile(r"\b(?:cross|natural(?:\s+\w+)?)\s+join\b|\b(?:join|on|using)\b", re.IGNORECASE)
 _WITH_DATA: Final = re.compile(r"\bwith\s+(?:no\s+)?data\s*;?\s*\Z", re.IGNORECASE)
 _CREATE_AS: Final = re.compile(r"\s*create\b[^;]*\bas\b", re.IGNORECASE)
 
@@ -41,7 +44,7 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
     `source` still holds the literals, `anonymised` has `?` for each. What the first does not yield
     the second may: with `?`, then with a number or a string in its place.
     """
-    if _nesting(anonymised) > _MAX_NESTING:
+    if _too_deep(anonymised) or _too_many_bare_joins(anonymised):
         return None
     candidates = [source] if len(source) <= _MAX_SOURCE else []
     if len(anonymised) <= _MAX_PARSED:
@@ -55,12 +58,28 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
         return None
 
 
-def _nesting(text: str) -> int:
-    depth = deepest = 0
+def _too_deep(text: str) -> bool:
+    opened: list[bool] = []
+    doubling = 0
     for bracket in _BRACKETS.findall(text):
-        depth += 1 if bracket in "([{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+        if bracket[-1] in "([{":
+            opened.append(bracket not in "([")
+            doubling += opened[-1]
+        elif opened:
+            doubling -= opened.pop()
+        if len(opened) > _MAX_NESTING or doubling > _MAX_DOUBLING:
+            return True
+    return False
+
+
+def _too_many_bare_joins(text: str) -> bool:
+    bare = 0
+    for word in _JOINS.findall(text):
+        if len(word) <= len("using"):
+            bare = bare + 1 if word.lower() == "join" else max(bare - 1, 0)
+        if bare > _MAX_DOUBLING:
+            return True
+    return False
 
 
 def unwrap(text: str) -> str:

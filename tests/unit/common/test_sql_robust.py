@@ -51,7 +51,30 @@ _DEEP_STATEMENTS = {
 def test_deep_statements_are_analysed(dialect: Dialect, sql: str) -> None:
     found = analyse(sql, dialect, _NAMES)
     assert _sound(found)
-    assert {table.parts[-1] for table in found.tables} <= {"t"}
+    assert {table.parts[-1].lower() for table in found.tables} <= {"t"}
+
+
+_DOUBLING = [
+    (Dialect.POSTGRES, "select * from t " + "left join t " * 40),
+    (Dialect.MYSQL, "select * from t " + " ".join(f"join t x{i}" for i in range(40)) + " where x1.a = x2.a"),
+    (Dialect.CLICKHOUSE, "select " + "{'a': " * 40 + "1" + "}" * 40 + " from t"),
+    (Dialect.TRINO, "select cast(a as " + "row(x " * 40 + "int" + ")" * 41 + " from t"),
+]
+
+
+@pytest.mark.parametrize(("dialect", "sql"), _DOUBLING)
+def test_what_takes_the_parser_for_ever_goes_by_words(dialect: Dialect, sql: str) -> None:
+    """Each level doubles sqlglot's time: at 40 levels it would not answer within a lifetime."""
+    found = analyse(sql, dialect, _NAMES)
+    assert not found.parsed
+    assert {table.parts[-1] for table in found.tables} == {"t"}
+
+
+def test_many_ordinary_joins_are_parsed() -> None:
+    sql = "select * from t " + " ".join(f"cross join u join v x{i} on x{i}.a = t.a join w using (b)" for i in range(40))
+    found = analyse(sql, Dialect.POSTGRES, _NAMES)
+    assert found.parsed
+    assert {table.parts[-1] for table in found.tables} == {"t", "u", "v", "w"}
 
 
 def test_deep_statements_keep_their_tables() -> None:
