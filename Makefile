@@ -13,6 +13,8 @@ ONLY ?=
 NAME ?=
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
+# The machine's own certificates, as company networks need them.
+export UV_SYSTEM_CERTS ?= true
 # Without bytecode each of the many processes would compile all packages anew.
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
