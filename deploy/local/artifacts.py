@@ -2,8 +2,10 @@
 
 import fcntl
 import hashlib
+import os
 import platform
 import shutil
+import ssl
 import tarfile
 import tempfile
 import tomllib
@@ -121,6 +123,7 @@ def fetch_all(pinned: Pinned, say: Callable[[str], None]) -> list[Path]:
     """Local paths of all files of an entry, checksums verified, in the order of the lock file."""
     from jgo.maven import MavenContext  # slow to import, and not needed once everything is unpacked
 
+    trust_system_certificates()
     context = MavenContext(local_repos=[], timeout=HTTP_TIMEOUT_SECONDS)
     try:
         context.repo_cache.mkdir(parents=True, exist_ok=True)
@@ -129,6 +132,14 @@ def fetch_all(pinned: Pinned, say: Callable[[str], None]) -> list[Path]:
             return list(pool.map(lambda item: fetch(context, *item), pinned.sha256.items()))
     except OSError as error:
         raise ArtifactMissing(pinned.name, f"{type(error).__name__} while fetching") from None
+
+
+def trust_system_certificates() -> None:
+    """jgo's HTTP client brings certificates of its own; those of a company's network lie in the system's."""
+    bundle = ssl.get_default_verify_paths().openssl_cafile
+    for known in (bundle, "/etc/ssl/certs/ca-certificates.crt"):
+        if Path(known).is_file():
+            os.environ.setdefault("REQUESTS_CA_BUNDLE", known)
 
 
 def fetch(context: Any, coordinate: str, sha256: str) -> Path:

@@ -46,18 +46,20 @@ def detach(state_dir: Path, arguments: Sequence[str]) -> None:
 
 
 def wait_until_ready(supervisor: "subprocess.Popen[bytes]", files: RunFiles, progress: Follower) -> None:
-    """Show what the supervisor says until it is ready or gone. Raises LocalStackError with its last line."""
-    last = "the supervisor ended without a word"
+    """Show what the supervisor says until it is ready or gone. Raises LocalStackError with its error, or last line."""
+    last, failure = "the supervisor ended without a word", None
     ready = False
     while not ready:
         code, state = supervisor.poll(), files.read()
         ready = state is not None and state.supervisor == supervisor.pid and state.state == "ready"
         for line in progress.step():
             last = line
-            if not line.startswith(ERROR):
+            if line.startswith(ERROR):  # what was going on beside may have its say after it
+                failure = line.removeprefix(ERROR)
+            else:
                 print(line, flush=True)
         if code is not None:
-            raise LocalStackError(last.removeprefix(ERROR))
+            raise LocalStackError(failure or last)
         time.sleep(POLL_SECONDS)
 
 
