@@ -43,7 +43,7 @@ class PostgresSettings(BaseModel):
 
 
 def _base_url(url: str) -> str:
-    """A web address without credentials, query and trailing slash. The message never repeats it: it may hold a secret."""
+    """A web address without credentials, query and trailing slash. No message repeats it: it may hold a secret."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

@@ -9,7 +9,7 @@ from uuid import UUID
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import Environment
-from libs.common.sql import ColumnRef, DefaultNames, Dialect, TableName, analyse, anonymise
+from libs.common.sql import ColumnRef, Dialect, TableName, analyse, anonymise
 from libs.common.sql.names import Identifier, complete
 from services.scraper.tools.interface import Item
 from services.scraper.tools.template_values import MARK

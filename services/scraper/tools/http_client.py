@@ -1,4 +1,4 @@
-"""JSON over HTTP with a tool that may misbehave: the checked address, no redirects, bounded answers, bounded patience."""
+"""JSON over HTTP with a tool that may misbehave: checked addresses, no redirects, bounded answers, bounded patience."""
 
 import asyncio
 import random
@@ -21,6 +21,7 @@ from services.scraper.tools.interface import ToolError
 Resolve = Callable[[str, int], Awaitable[str]]
 
 AGENT: Final = "tidemark-scraper"
+DEFAULT_PATIENCE: Final = Patience()
 _CHUNK: Final = 64 * 1024
 
 
@@ -31,7 +32,10 @@ class Limits:
     request_seconds: float = 60.0
     connect_seconds: float = 10.0
     max_bytes: int = 32 * 2**20
-    patience: Patience = Patience()
+    patience: Patience = DEFAULT_PATIENCE
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +151,9 @@ class HttpClient:
 
 @asynccontextmanager
 async def http_client(
-    base_url: str, resolve: Resolve, *, verify_tls: bool = True, limits: Limits | None = None
+    base_url: str, resolve: Resolve, *, verify_tls: bool = True, limits: Limits = DEFAULT_LIMITS
 ) -> AsyncIterator[HttpClient]:
     """A client for one scrape. Raises ToolError where the address may not be dialled."""
-    limits = limits or Limits()
     with network_error(base_url):
         # aiohttp asks no resolver about addresses that are written as such.
         await resolve(*host_and_port(base_url))

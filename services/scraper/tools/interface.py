@@ -89,8 +89,8 @@ class Step:
 class OpenTool(Protocol):
     """A tool that one is logged in to."""
 
-    def batches(self, cursor: Cursor, since: datetime) -> AsyncIterator[Batch]:
-        """All references, and the executions after `cursor`, on a first read those from `since` on.
+    def batches(self, cursor: Cursor, since: datetime, now: datetime) -> AsyncIterator[Batch]:
+        """All references, and the executions after `cursor` up to `now`, never any before `since`.
 
         A reference that cannot be read in full is told with what is known of it and a warning. Raises ToolError.
         """

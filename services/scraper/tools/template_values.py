@@ -13,10 +13,26 @@ _TAIL: Final = 200
 _NAME_BEFORE: Final = re.compile(r"[\w.$\"`\]]\Z")
 _NAME_AFTER: Final = re.compile(r"[\w.$(]")
 _LAST_WORD: Final = re.compile(r"(\w+)\s+\Z")
-_TABLE_WORDS: Final = frozenset("from join into update table as describe view".split())
+_TABLE_WORDS: Final = frozenset({"from", "join", "into", "update", "table", "as", "describe", "view"})
 _OPERAND_WORDS: Final = frozenset(
-    "select where and or on by having limit offset between like ilike then else when case not distinct interval values "
-    "set using all any some top qualify rows is".split()
+    {
+        "select",
+        "where",
+        "and",
+        "or",
+        "on",
+        "by",
+        "having",
+        "limit",
+        "offset",
+        "between",
+        "like",
+        "ilike",
+        "then",
+        "else",
+    }
+    | {"when", "case", "not", "distinct", "interval", "values", "set", "using", "all", "any", "some", "top", "qualify"}
+    | {"rows", "is"}
 )
 _OPERATORS: Final = frozenset("=<>!+-*/%,([|&^~")
 
