@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from services.scraper.tools.fields import Row, items, real, rows, whole
+from services.scraper.tools.fields import Row, items, real, rows, text, whole
 from services.scraper.tools.interface import Item, Position, ToolError
 from services.scraper.tools.superset_catalogue import Catalogue
 from services.scraper.tools.superset_lists import MOST_PAGES, rison
@@ -103,7 +103,7 @@ class History:
 
     def _item(self, entry: Row) -> Item | None:
         start = real(entry, _START)
-        if entry.get("status") in UNFINISHED and start is not None:
+        if text(entry, "status") in UNFINISHED and start is not None:
             self._unfinished.append(start)
         try:
             return run(entry, self.catalogue, frozenset(self.session.settings.exclude_users))

@@ -33,7 +33,7 @@ def run(row: Row, catalogue: Catalogue, excluded: frozenset[str]) -> Item | None
 
     Raises ValueError where it succeeded and cannot be read.
     """
-    if row.get("status") != "success":
+    if text(row, "status") != "success":
         return None
     user = whole(inner(row, "user"), "id")
     name = catalogue.user(user)

@@ -12,6 +12,8 @@ from services.scraper.tools.template_values import MARK, SqlText
 
 MAX_FORMS: Final = 4
 _LONGEST_EXPRESSION: Final = 4096
+# No human's template has more; what comes behind stays as it is.
+_MOST_TEMPLATES: Final = 5_000
 _DEEPEST_DATASET: Final = 5
 
 _TAGS: Final = (
@@ -80,7 +82,10 @@ def with_datasets(sql: str, sql_of: Callable[[int], str | None], depth: int = 0)
 
 def _pieces(sql: str) -> Iterator[Piece]:
     position = 0
-    while found := _OPEN.search(sql, position):
+    for _ in range(_MOST_TEMPLATES):
+        found = _OPEN.search(sql, position)
+        if found is None:
+            break
         kind = found[0]
         yield Piece("", sql[position : found.start()])
         end = _end(sql, found.end(), _CLOSE[kind])
