@@ -102,7 +102,9 @@ class SupersetInstallation:
     def _prepared(self) -> Path:
         """A home with tables, roles and the administrator, made at the first call."""
         venv = self._installed()
-        snapshot = self.root / f"prepared-{_digest(CONFIG, venv.name)}"
+        # The state holds the administrator's password and what the secret key encrypted.
+        secrets = SecretFile(self.root / "secrets.json").get("secret_key") + self.admin_password
+        snapshot = self.root / f"prepared-{_digest(CONFIG, venv.name + secrets)}"
         if not snapshot.is_dir():
             with exclusive(self.root / ".lock"):
                 if not snapshot.is_dir():

@@ -1,5 +1,6 @@
 """Saved queries and SQL Lab runs as items. Pure."""
 
+import re
 from typing import Final
 
 from services.scraper.tools.fields import Row, inner, moment, real, rows, text, whole
@@ -11,6 +12,7 @@ from services.scraper.tools.templates import has_template, with_datasets
 
 UNFINISHED: Final = frozenset({"pending", "scheduled", "running", "fetching"})
 _MOST_TABLES: Final = 100
+_NO_NAME: Final = re.compile(r"[{}'\n]|.{256}", re.DOTALL)
 
 
 def saved_query(row: Row, catalogue: Catalogue) -> Item:
@@ -76,9 +78,10 @@ def _database(row: Row, catalogue: Catalogue) -> Database:
 
 
 def _tables(row: Row) -> tuple[tuple[str, ...], ...]:
+    """Superset's own reading of the SQL; where it took a template or worse for a name, it is left out."""
     found = [
         tuple(part for part in (text(table, "catalog"), text(table, "schema"), text(table, "table")) if part)
         for table in rows(row, "sql_tables")[:_MOST_TABLES]
         if text(table, "table")
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(name for name in found if not any(_NO_NAME.search(part) for part in name)))

@@ -54,7 +54,7 @@ def _raw(data: bytes) -> Callable[[web.Request], Any]:
 
     async def answering(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
-        request.transport.write(data)  # type: ignore[attr-defined]
+        request.transport.write(data)
         request.transport.close()
         raise asyncio.CancelledError
 

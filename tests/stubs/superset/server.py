@@ -59,7 +59,8 @@ class SupersetStub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request, web.Request)
         self.requests.append(f"{request.method} {request.path}")
         return await self.fault(request, self.answer)
 
