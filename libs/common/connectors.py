@@ -79,7 +79,8 @@ class SupersetSettings(BaseModel):
 
 
 # One more member per type that becomes real; the discriminator is `type`.
-ConnectorSettings = Annotated[PostgresSettings | SupersetSettings, Field(discriminator="type")]
+AnySettings = PostgresSettings | SupersetSettings
+ConnectorSettings = Annotated[AnySettings, Field(discriminator="type")]
 SETTINGS_MODELS: dict[str, type[PostgresSettings] | type[SupersetSettings]] = {
     "postgres": PostgresSettings,
     "superset": SupersetSettings,

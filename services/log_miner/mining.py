@@ -14,7 +14,7 @@ from opentelemetry import trace
 
 from libs.common.clock import Clock
 from libs.common.connector_copy import Connector, find_connector
-from libs.common.connectors import PostgresSettings
+from libs.common.connectors import AnySettings
 from libs.common.db import Database
 from libs.common.events import BiQueryScraped
 from libs.common.failures import describe, is_transient
@@ -184,7 +184,7 @@ class _Run:
         with suppress(Superseded):
             await self.end("failed", complete=False, error=error)
 
-    async def _connector(self) -> tuple[Connector, PostgresSettings]:
+    async def _connector(self) -> tuple[Connector, AnySettings]:
         async with self._mining.database.work() as connection:
             connector = await find_connector(connection, self._job.tenant, self._job.connector_id)
         if connector is None or connector.deleted:
@@ -197,7 +197,7 @@ class _Run:
             text = "The connector's settings cannot be opened; save them again."
             raise JobAborted("settings_unreadable", text) from None
 
-    async def _since(self, settings: PostgresSettings) -> datetime:
+    async def _since(self, settings: AnySettings) -> datetime:
         """From when on this connector's log counts, fixed by its first mining."""
         tenant, connector = self._job.tenant, self._job.connector_id
         async with self._mining.database.work() as connection:

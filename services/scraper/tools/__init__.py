@@ -1,8 +1,8 @@
 """The kinds of BI tools that can be scraped, in one table. A new one is a module and a line here."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from libs.common.connectors import SupersetSettings
 from services.scraper.tools.http_client import Resolve
 from services.scraper.tools.interface import (
     Batch,
@@ -17,7 +17,8 @@ from services.scraper.tools.interface import (
 )
 from services.scraper.tools.superset import Superset
 
-TOOLS: Mapping[str, Callable[[SupersetSettings, Resolve], BiTool]] = {"superset": Superset}
+# Each takes the settings of its own type.
+TOOLS: Mapping[str, Callable[[Any, Resolve], BiTool]] = {"superset": Superset}
 
 __all__ = [
     "TOOLS",

@@ -1,14 +1,16 @@
 """What a chart asks: a query that Superset can be asked to write down, or SQL that stands for its names. Pure."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
-from sqlglot import exp
+from sqlglot import exp, parse_one
 
 from libs.common.sql import Dialect
 from services.scraper.tools.fields import Row, as_whole, inner, items, rows, text
 from services.scraper.tools.superset_names import Dataset
+from services.scraper.tools.templates import forms
 
 MOST_QUERIES: Final = 20
 _MOST_NAMES: Final = 500
@@ -64,26 +66,30 @@ def queries_in(body: object) -> str | None:
 
 
 def names_as_sql(params: Row, dataset: Dataset) -> str:
-    """A SELECT of all columns that the parameters name, over the dataset: what is left when Superset gives no SQL."""
+    """SQL that names what a chart names, for when Superset gives none: of a table, all columns in the parameters."""
+    if dataset.sql:
+        return dataset.sql
     dialect = dataset.database.dialect
-    columns = [_quoted(name, dialect) for name in _column_names(params)]
-    expressions = dict.fromkeys([*columns, *_expressions(params)])
-    chosen = ", ".join(list(expressions)[:_MOST_NAMES]) or "1"
-    source = _table(dataset) if dataset.sql is None else f"(\n{all_of(dataset)}\n) AS virtual_table"
-    return f"SELECT {chosen} FROM {source}"  # noqa: S608 (never run)
+    columns = [exp.column(_identifier(name)) for name in dict.fromkeys(_column_names(params))]
+    chosen = [*columns, *_expressions(params, dialect)][:_MOST_NAMES] or [exp.Literal.number(1)]
+    return exp.select(*chosen).from_(_table(dataset)).sql(dialect.sqlglot)
 
 
 def all_of(dataset: Dataset) -> str:
     """A query that gives what a dataset holds."""
-    return dataset.sql.strip().rstrip(";") if dataset.sql else f"SELECT * FROM {_table(dataset)}"  # noqa: S608
+    if dataset.sql:
+        return dataset.sql.strip().rstrip(";")
+    return exp.select(exp.Star()).from_(_table(dataset)).sql(dataset.database.dialect.sqlglot)
 
 
-def _table(dataset: Dataset) -> str:
-    return ".".join(_quoted(part, dataset.database.dialect) for part in dataset.name)
+def _table(dataset: Dataset) -> exp.Table:
+    catalog, schema, table = [None, None, *(_identifier(part) for part in dataset.name)][-3:]
+    return exp.Table(this=table, db=schema, catalog=catalog)
 
 
-def _quoted(name: str, dialect: Dialect) -> str:
-    return exp.to_identifier(name, quoted=name != name.lower() or not name.isidentifier()).sql(dialect=dialect.sqlglot)
+def _identifier(name: str) -> exp.Identifier:
+    """SQLAlchemy writes what a database folds in lower case; all else needs its quotes."""
+    return exp.to_identifier(name, quoted=name != name.lower() or not name.isidentifier())
 
 
 def _columns(params: Row) -> Iterator[Any]:
@@ -136,8 +142,10 @@ def _column_names(params: Row) -> Iterator[str]:
             yield subject
 
 
-def _expressions(params: Row) -> Iterator[str]:
+def _expressions(params: Row, dialect: Dialect) -> Iterator[exp.Expr]:
+    """Ad hoc SQL; what cannot be parsed names nothing."""
     for value in (*_columns(params), *_metrics(params), *rows(params, "adhoc_filters")):
         sql = text(value, "sqlExpression") if isinstance(value, dict) else None
         if sql and value.get("expressionType") != "SIMPLE":
-            yield f"({sql.strip()})"
+            with suppress(Exception):  # whatever a parser does with text that anybody may have typed
+                yield parse_one(forms(sql)[0], dialect=dialect.sqlglot)

@@ -59,8 +59,7 @@ class SupersetStub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request, web.Request)
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path}")
         return await self.fault(request, self.answer)
 
@@ -140,8 +139,9 @@ class SupersetStub:
 @asynccontextmanager
 async def running(stub: SupersetStub) -> AsyncIterator[SupersetStub]:
     """The stub while it listens on its port of 127.0.0.1."""
-    server = web.Server(stub.handle, access_log=None)
-    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", stub.handle)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", stub.port).start()
     try:

@@ -101,6 +101,10 @@ def test_settings_of_charts_name_columns_of_tables_and_through_queries() -> None
     columns = {"status", "region", "Order Id", "day", "created_at", "amount", "tax", "net", "channel", "kind"}
     assert _named(params) == {f"Orders.{column}" for column in columns} | {'shop.sales."Orders"'}
     assert _named({"groupby": ["a"]}, "SELECT a, b FROM t -- end") == {"t.a", "t.b", "shop.sales.t"}
+    assert _named({"columns": [{"sqlExpression": "a +"}, {"sqlExpression": "coalesce(b, {{ x }})"}]}) == {
+        "Orders.b",
+        'shop.sales."Orders"',
+    }
     assert _named({}) == {'shop.sales."Orders"'}
 
 
