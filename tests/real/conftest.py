@@ -1,7 +1,9 @@
 """Servers that need more than Kafka and Postgres: made once, kept under `.local/`, skipped visibly where that fails."""
 
+import asyncio
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from deploy.local.errors import LocalStackError
+from deploy.local.errors import PreparationFailed
 from deploy.local.ports import free_port
 from deploy.local.settings import PROJECT
 from deploy.local.superset import ADMIN, SUPERSET, SupersetInstallation, SupersetServer
@@ -69,9 +71,12 @@ async def superset(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
         SUPERSET, folder / "superset.log", free_port(), folder / "home", installation, "the test's own port"
     )
     try:
-        await server.start()
-    except LocalStackError as error:
+        await asyncio.to_thread(installation.command)
+    except PreparationFailed as error:
         pytest.skip(f"no Superset here: {error}")
+    started = time.monotonic()
+    await server.start()
+    seconds = installation.seconds | {"start": time.monotonic() - started - installation.seconds.get("prepare", 0.0)}
     try:
         async with (
             _shop(servers.warehouse) as shop,
@@ -79,6 +84,6 @@ async def superset(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
         ):
             content = await fill(api, _for_sqlalchemy(shop), secrets.token_urlsafe(12))
             database = urlsplit(shop).path.strip("/")
-            yield RealSuperset(server.url, api, content, database, installation.admin_password, installation.seconds)
+            yield RealSuperset(server.url, api, content, database, installation.admin_password, seconds)
     finally:
         await server.stop()

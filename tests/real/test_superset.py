@@ -39,8 +39,7 @@ async def test_everything_is_read_with_its_tables_and_without_literals(superset:
     text = "".join(record.model_dump_json() for record in done.records)
     assert LITERAL not in text
     assert "own_runs_are_no_usage" not in text
-    for step, took in superset.seconds.items():
-        print(f"SUPERSET_PREPARED {step}_s={took:.1f}")
+    print("SUPERSET_READY", *(f"{step}_s={took:.1f}" for step, took in superset.seconds.items()))
     print(f"SUPERSET records={len(done.records)} warnings={len(done.warnings)} scrape_s={seconds:.1f}")
 
 

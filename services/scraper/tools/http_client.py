@@ -29,7 +29,7 @@ _CHUNK: Final = 64 * 1024
 class Limits:
     """What a tool may cost: seconds for one request from its start to the last byte, bytes of one answer."""
 
-    request_seconds: float = 60.0
+    request_seconds: float = 30.0
     connect_seconds: float = 10.0
     max_bytes: int = 32 * 2**20
     patience: Patience = DEFAULT_PATIENCE

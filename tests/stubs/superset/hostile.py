@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -80,9 +81,15 @@ async def _flood(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@cache
+def _small_and_large() -> bytes:
+    return gzip.compress(b"[" + b" " * (200 * MEGABYTE) + b"]", 1)
+
+
 def _bomb(request: web.Request) -> web.Response:
-    body = gzip.compress(b"[" + b" " * (200 * MEGABYTE) + b"]", 1)
-    return web.Response(body=body, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    return web.Response(
+        body=_small_and_large(), headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    )
 
 
 def _never(request: web.Request) -> Any:
