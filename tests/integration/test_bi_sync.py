@@ -71,6 +71,8 @@ async def test_a_sync_brings_charts_dashboards_queries_and_runs(shop: Synced, st
     again = await shop.sync()
     assert again["status"] == "completed"
     assert await shop.usage() == first | {"customers": (2, 0)}
+    assert (await shop.sync())["rows_published"] == REFERENCES + 1  # runs are read on from shortly before the newest
+    assert await shop.usage() == first | {"customers": (2, 0)}
 
 
 async def test_a_chart_deleted_in_the_tool_disappears(shop: Synced, stub: SupersetStub) -> None:
