@@ -26,20 +26,25 @@ class Places:
     prefix: str
 
     async def origin(self, connection: Connection, tenant: UUID, connector_id: UUID, first: datetime) -> datetime:
-        """From when on the connector's executions count: `first` when it is asked for the first time, then fixed."""
+        """From when on the connector's executions count: `first` when it is asked for the first time, then fixed.
+
+        Nothing is kept of a deleted connector; a deletion waits for the transaction.
+        """
         await connection.execute(
-            f"""INSERT INTO {self.prefix}_origin (tenant_id, connector_id, read_since) VALUES ($1, $2, $3)
+            f"""INSERT INTO {self.prefix}_origin (tenant_id, connector_id, read_since)
+            SELECT tenant_id, id, $3::timestamptz FROM connector
+            WHERE tenant_id = $1 AND id = $2 AND NOT deleted FOR SHARE
             ON CONFLICT DO NOTHING""",  # noqa: S608 (a name of our own)
             tenant,
             connector_id,
             first,
         )
-        fixed: datetime = await connection.fetchval(
+        fixed: datetime | None = await connection.fetchval(
             f"SELECT read_since FROM {self.prefix}_origin WHERE tenant_id = $1 AND connector_id = $2",  # noqa: S608
             tenant,
             connector_id,
         )
-        return fixed
+        return fixed or first
 
     async def cursor(self, connection: Connection, tenant: UUID, connector_id: UUID) -> Cursor:
         """Where reading goes on, by part."""
@@ -53,14 +58,18 @@ class Places:
     async def move(
         self, connection: Connection, tenant: UUID, connector_id: UUID, moved: Mapping[str, Position | None]
     ) -> None:
-        """Keep the parts that moved, forget those that are gone."""
+        """Keep the parts that moved, forget those that are gone; nothing is kept where the connector was deleted.
+
+        A deletion waits for the job's row, which the caller has changed before.
+        """
         for part, position in moved.items():
             if position is None:
                 await self._forget_part(connection, tenant, connector_id, part)
                 continue
             await connection.execute(
                 f"""INSERT INTO {self.prefix}_cursor (tenant_id, connector_id, part, position)
-                VALUES ($1, $2, $3, $4::jsonb)
+                SELECT $1, $2, $3, $4::jsonb
+                WHERE EXISTS (SELECT FROM connector WHERE tenant_id = $1 AND id = $2 AND NOT deleted)
                 ON CONFLICT (tenant_id, connector_id, part) DO UPDATE SET position = EXCLUDED.position""",  # noqa: S608
                 tenant,
                 connector_id,
