@@ -52,9 +52,8 @@ class _Run(Run[SyncJob]):
             await self._begin_again()
         connector, settings = await self._connector()
         origin = self._origin(connector)
-        tool = TOOLS[connector.type](settings, self._scraping.resolve)
         try:
-            async with tool.open() as opened:
+            async with TOOLS[connector.type](settings, self._scraping.resolve).open() as opened:
                 self._connected = True
                 finished = await self._read(opened, origin, settings)
         except ToolError as error:
