@@ -12,7 +12,7 @@ from services.scraper.domain import SyncJob
 
 
 class SyncJobOut(BaseModel):
-    """A sync of a BI tool. Rows are null until the aggregator has stored them."""
+    """A sync of a BI tool. What the aggregator counts is null until it has said so."""
 
     id: UUID
     connector_id: UUID
@@ -42,6 +42,8 @@ class SyncJobOut(BaseModel):
         activity = job.activity if job.phase == "reading" else None
         own = {"status": job.state, "activity": activity, "warnings": list(job.warnings), "error": error}
         fields = {name: getattr(job, name) for name in cls.model_fields if name not in own}
+        if job.phase == "done":  # one that sent nothing gets no outcome
+            fields |= {name: fields[name] or 0 for name in ("rows_upserted", "rows_rejected", "references_retired")}
         return cls.model_validate(fields | own)
 
 

@@ -48,6 +48,8 @@ class _Run(Run[SyncJob]):
 
     async def read(self) -> Reading:
         """Read the tool to its end, or until somebody asks to stop."""
+        if self.job.cancel_requested:
+            return Reading(finished=False, complete=False)
         if self.job.run > 1:
             await self._begin_again()
         connector, settings = await self._connector()

@@ -164,7 +164,8 @@ async def test_a_sync_that_fails_says_why_and_is_no_error_of_http(services: Runn
     async with services.client(tenant, "staff") as gateway:
         shop = await synced(gateway, tenant, stub, password="wrong-secret")
         job = await shop.sync()
-        assert (job["status"], job["phase"], job["rows_published"]) == ("failed", "done", 0)
+        assert (job["status"], job["phase"]) == ("failed", "done")
+        assert [job[name] for name in ("rows_published", "rows_upserted", "rows_rejected")] == [0, 0, 0]
         assert job["error"]["code"]
         assert "wrong-secret" not in str(job)
         steps = (await gateway.post(f"/connectors/{shop.connector}/test"))["steps"]
@@ -181,6 +182,15 @@ async def test_a_part_that_may_not_be_read_makes_the_sync_partial(shop: Synced, 
     assert (job["status"], job["references_retired"]) == ("partial", 0)
     assert any("saved queries" in warning for warning in job["warnings"])
     assert await shop.resources() == before
+
+
+async def test_queries_of_any_size_are_stored_and_what_had_to_be_cut_is_told(shop: Synced, stub: SupersetStub) -> None:
+    names = ", ".join(f"warehouse_with_a_long_name.table_{number:030}" for number in range(15_000))
+    long = stub.content.saved_query[0] | {"id": 2, "label": "x" * 100_000, "sql": f"SELECT * FROM {names}"}
+    stub.content.saved_query.append(long)
+    job = await shop.sync()
+    assert (job["status"], job["rows_upserted"]) == ("completed", REFERENCES + RUNS + 1)
+    assert [warning for warning in job["warnings"] if "saved query 2" in warning]
 
 
 @pytest.mark.parametrize("with_runs", [True, False])

@@ -173,6 +173,22 @@ async def test_a_cancelled_sync_that_overlaps_the_next_one(place: Place) -> None
     assert await place.charts() == {"2", "3"}
 
 
+async def test_a_cancelled_sync_whose_worker_died_reads_no_more(place: Place, stub: SupersetStub) -> None:
+    async def crash(_job: SyncJob, records: Sequence[Traced], send: Send) -> None:
+        await send(records)
+        raise Crash
+
+    job = await place.begin()
+    with pytest.raises(Crash):
+        await place.run(job, crash)
+    await place.harness.scraper.scraper.jobs.cancel(place.caller, job.id)
+    asked = len(stub.requests)
+    await place.run(job)
+    over = await place.closed(job)
+    assert (over.state, len(stub.requests)) == ("cancelled", asked)
+    assert await place.charts() == {"1", "2", "3"}
+
+
 @pytest.mark.parametrize("where", ["before", "half way", "after"])
 async def test_a_crash_around_sending_begins_again_under_a_new_number(place: Place, where: str) -> None:
     async def crash(_job: SyncJob, records: Sequence[Traced], send: Send) -> None:

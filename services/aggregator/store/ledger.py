@@ -141,10 +141,11 @@ async def has_older_references(connection: Connection, key: LedgerKey) -> bool:
 
 
 async def holds_references(connection: Connection, key: LedgerKey) -> bool:
-    """Whether references are known that this sync was the last to see."""
+    """Whether references count that this sync was the last to see."""
     return bool(
         await connection.fetchval(
-            """SELECT EXISTS (SELECT FROM bi_reference WHERE tenant_id = $1 AND connector_id = $2 AND sync_seq = $3)""",
+            """SELECT EXISTS (SELECT FROM bi_reference WHERE tenant_id = $1 AND connector_id = $2
+                   AND sync_seq = $3 AND retired_at IS NULL)""",
             key.tenant_id,
             key.connector_id,
             key.sync_seq,
