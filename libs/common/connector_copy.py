@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 from uuid import UUID
 
-from libs.common.connectors import SETTINGS_MODELS, PostgresSettings, settings_context
+from libs.common.connectors import SETTINGS_MODELS, AnySettings, settings_context
 from libs.common.db import Connection, Database
 from libs.common.errors import NotFound, Unavailable
 from libs.common.events import ConnectorChanged, ConnectorRef
@@ -77,7 +77,7 @@ class Connector:
         """As events carry it."""
         return ConnectorRef(id=self.id, type=self.type, name=self.name)
 
-    def open_settings(self, keys: KeyRing) -> PostgresSettings:
+    def open_settings(self, keys: KeyRing) -> AnySettings:
         """The settings with their secrets. Raises CannotOpen, or ValueError where the type is not known here."""
         model = SETTINGS_MODELS.get(self.type)
         if model is None or self.sealed_settings is None:

@@ -87,7 +87,10 @@ BiQueryRecord = Annotated[BiQueryScraped | SyncCompleted, Field(discriminator="k
 
 
 class BiQueryStored(Event):
-    """What became of a job's records at the aggregator."""
+    """What became of a job's records at the aggregator.
+
+    `not_retired`: a complete job would have retired references, but it held none itself, or not all of its own.
+    """
 
     connector_id: UUID
     job_id: UUID
@@ -97,6 +100,7 @@ class BiQueryStored(Event):
     upserted: NonNegativeInt
     rejected: NonNegativeInt
     retired: NonNegativeInt
+    not_retired: Literal["empty", "rejected"] | None = None
 
 
 class UsageRecompute(Event):

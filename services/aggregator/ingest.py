@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Literal
 
 import structlog
 
@@ -15,6 +16,8 @@ from services.aggregator.metrics import UsageMetrics
 from services.aggregator.prepare import Arrival, prepare
 from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
 from services.aggregator.store import connectors, dirt, ingest, ledger, locks
+
+Doubt = Literal["empty", "rejected"]
 
 _log = structlog.get_logger()
 
@@ -72,30 +75,34 @@ class Ingest:
         """Close by count. A job that asks again after its ledger was closed gets the same answer again."""
         outcome = await ledger.close_complete(connection, key, self._clock())
         if outcome is not None:
-            retired = await self._retire(connection, outcome)
-            await self._announce(connection, outcome, retired)
+            retired, kept = await self._retire(connection, outcome) if outcome.complete else (0, None)
+            await self._announce(connection, outcome, retired, kept)
         elif asked and (outcome := await ledger.closed(connection, key)):
             await self._announce(connection, outcome, outcome.retired)
 
-    async def _retire(self, connection: Connection, outcome: ledger.Outcome) -> int:
-        """What a complete sync no longer saw. One that may not have been heard in full retires nothing."""
+    async def _retire(self, connection: Connection, outcome: ledger.Outcome) -> tuple[int, Doubt | None]:
+        """Retire what a complete sync no longer saw; their number, or why older references were kept.
+
+        A sync that may not have been heard in full, or that holds no reference itself, retires nothing.
+        """
         key, now = outcome.key, self._clock()
-        if not outcome.complete:
-            return 0
-        if outcome.rejected or not outcome.stored:
-            if await ledger.has_older_references(connection, key):
-                why = "records were rejected" if outcome.rejected else "the sync is empty"
-                _log.warning("references not retired", reason=why, connector=str(key.connector_id), job=str(key.job_id))
-                self._metrics.retirements_skipped.inc()
-            return 0
+        if outcome.rejected or not await ledger.holds_references(connection, key):
+            if not await ledger.has_older_references(connection, key):
+                return 0, None
+            doubt: Doubt = "rejected" if outcome.rejected else "empty"
+            _log.warning("references not retired", reason=doubt, connector=str(key.connector_id), job=str(key.job_id))
+            self._metrics.retirements_skipped.inc()
+            return 0, doubt
         await ledger.raise_complete_sync(connection, key)
         gone = await ledger.retire_unseen(connection, key, now)
         seen = await ledger.confirm_references(connection, key, now)
         await ingest.touch(connection, key.tenant_id, gone + seen)
         await ledger.note_retired(connection, key, len(gone))
-        return len(gone)
+        return len(gone), None
 
-    async def _announce(self, connection: Connection, outcome: ledger.Outcome, retired: int) -> None:
+    async def _announce(
+        self, connection: Connection, outcome: ledger.Outcome, retired: int, kept: Doubt | None = None
+    ) -> None:
         key = outcome.key
         event = BiQueryStored(
             tenant=key.tenant_id,
@@ -107,6 +114,7 @@ class Ingest:
             upserted=outcome.stored,
             rejected=outcome.rejected,
             retired=retired,
+            not_retired=kept,
         )
         await enqueue(connection, BI_QUERY_STORED, event, key=str(key.job_id), at=self._clock())
 

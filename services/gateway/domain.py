@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, SecretStr
@@ -20,7 +21,7 @@ ANSWER_KEPT: Final = timedelta(hours=24)
 # They say "not now" or "not you": the same request may well succeed later.
 _PASSING: Final = frozenset({401, 403, 408, 409, 425, 429})
 # Where a secret is sent to. One that is kept must not follow the connector to another place.
-_DESTINATION: Final[Mapping[str, tuple[str, ...]]] = {"postgres": ("host", "port")}
+_DESTINATION: Final[Mapping[str, tuple[str, ...]]] = {"postgres": ("host", "port"), "superset": ("base_url",)}
 
 
 def chosen_slug(slug: str | None, name: str) -> str:
@@ -145,6 +146,18 @@ def refuse_moved_secret(old: Mapping[str, Any], new: Mapping[str, Any], kept: fr
             f"settings.{', settings.'.join(sorted(kept))}: give it again, because {' and '.join(moved)} changed;"
             " a stored secret is never sent to another server."
         )
+
+
+def dialled(settings: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Host and port that a connector with these (perhaps partial, unchecked) settings would be opened at."""
+    if isinstance(settings.get("base_url"), str):
+        try:
+            parts = urlsplit(settings["base_url"])
+            return (parts.hostname, parts.port or 0) if parts.hostname else None
+        except ValueError:
+            return None
+    host, port = settings.get("host"), settings.get("port", 0)
+    return (host, port) if isinstance(host, str) and isinstance(port, int) and 0 <= port <= 65535 else None
 
 
 def refuse_masks(settings: Mapping[str, Any], secrets: frozenset[str]) -> None:

@@ -43,6 +43,10 @@ def _crud(collection: str, item: str, service: str) -> tuple[Route, ...]:
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/connectors/{connector_id}/test", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
+    Route("POST", "/connectors/{connector_id}/bi-sync", "scraper", Needs.BI),
+    Route("GET", "/connectors/{connector_id}/sync-jobs", "scraper", Needs.CONNECTOR),
+    Route("GET", "/sync-jobs/{job_id}", "scraper"),
+    Route("POST", "/sync-jobs/{job_id}/cancel", "scraper"),
     Route("POST", "/connectors/{connector_id}/query-log-mining", "log_miner", Needs.WAREHOUSE),
     Route("GET", "/connectors/{connector_id}/mining-jobs", "log_miner", Needs.CONNECTOR),
     Route("GET", "/mining-jobs/{job_id}", "log_miner"),

@@ -1,27 +1,28 @@
 """Routes of log mining."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from libs.common.auth import Principal
+from libs.common.collecting.schemas import ConnectorCheck
+from libs.common.collecting.service import JobActive
 from libs.common.errors import BadGateway, Conflict
 from libs.common.http import Caller, IdempotencyKey, creation_id, json_response, problems
-from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
+from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from libs.common.prefer import Wait, wait_until
 from services.log_miner.domain import MiningJob
 from services.log_miner.schemas import (
     AlreadyMiningOut,
-    ConnectorCheck,
     MiningFailedOut,
     MiningJobOut,
     MiningJobPage,
     RowsUpserted,
 )
-from services.log_miner.service import AlreadyMining, Miner
+from services.log_miner.service import Miner
 
 _STARTED: dict[int | str, dict[str, Any]] = {
     202: {"model": MiningJobOut, "description": "Not done within the wait; `Location` names the job."},
@@ -30,7 +31,7 @@ _STARTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-class JobActive(Conflict):
+class AlreadyMining(Conflict):
     code = "already_mining"
 
 
@@ -68,16 +69,16 @@ def mining(miner: Miner) -> APIRouter:
     ) -> Response:
         """Mine the warehouse's query log; waits 120 s (`Prefer: wait=N` or `respond-async`), then answers 202."""
         job = await _start(miner, caller, connector_id, creation_id(caller, request.url.path, key))
-        return outcome(await wait_until(lambda: miner.job(caller, job.id), lambda each: each.is_final, wait))
+        return outcome(await wait_until(lambda: miner.jobs.find(caller, job.id), lambda each: each.is_final, wait))
 
     @router.get("/mining-jobs/{job_id}", response_model=MiningJobOut, responses=problems(404))
     async def get_mining_job(job_id: UUID, caller: Caller) -> Response:
-        return json_response(MiningJobOut.of(await miner.job(caller, job_id)).model_dump(mode="json"))
+        return json_response(MiningJobOut.of(await miner.jobs.find(caller, job_id)).model_dump(mode="json"))
 
     @router.post("/mining-jobs/{job_id}/cancel", response_model=MiningJobOut, responses=problems(404, 409))
     async def cancel_mining_job(job_id: UUID, caller: Caller) -> Response:
         """Stop at the next batch. What was sent stays; the job is `cancelled` once its worker has stopped."""
-        return json_response(MiningJobOut.of(await miner.cancel(caller, job_id)).model_dump(mode="json"))
+        return json_response(MiningJobOut.of(await miner.jobs.cancel(caller, job_id)).model_dump(mode="json"))
 
     @router.get(
         "/connectors/{connector_id}/mining-jobs", response_model=MiningJobPage, responses=problems(400, 404, 422)
@@ -87,8 +88,8 @@ def mining(miner: Miner) -> APIRouter:
     ) -> Response:
         values = decode_cursor(cursor, datetime.fromisoformat, UUID)
         before = (values[0], values[1]) if values else None
-        found = await miner.jobs(caller, connector_id, before, limit)
-        following = encode_cursor(found[-1].created_at, found[-1].id) if len(found) == limit else None
+        found, last = cut(await miner.list_jobs(caller, connector_id, before, limit + 1), limit)
+        following = encode_cursor(last.created_at, last.id) if last else None
         page = MiningJobPage(items=[MiningJobOut.of(job) for job in found], next_cursor=following)
         return json_response(page.model_dump(mode="json"))
 
@@ -112,7 +113,8 @@ def checks(miner: Miner) -> APIRouter:
 async def _start(miner: Miner, caller: Principal, connector_id: UUID, job_id: UUID) -> MiningJob:
     try:
         return await miner.mine_connector(caller, connector_id, job_id)
-    except AlreadyMining as active:
-        body = MiningJobOut.of(active.job).model_dump(mode="json")
-        headers = {"Location": active.job.location}
-        raise JobActive("The connector is being mined already.", headers=headers, job=body) from None
+    except JobActive as active:
+        job = cast(MiningJob, active.job)
+        body = MiningJobOut.of(job).model_dump(mode="json")
+        headers = {"Location": job.location}
+        raise AlreadyMining("The connector is being mined already.", headers=headers, job=body) from None

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from libs.common.broker import Publisher, build_broker
 from libs.common.clock import Clock, shifted_clock
+from libs.common.collecting.run import Runs
+from libs.common.collecting.service import JobService
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
@@ -27,6 +29,7 @@ from services.log_miner.mining import Mining
 from services.log_miner.sending import Sender
 from services.log_miner.service import MINE, SERVICE, Miner
 from services.log_miner.settings import Settings
+from services.log_miner.store import JOBS
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
@@ -45,8 +48,10 @@ class LogMiner:
         sender = Sender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         self.database = database
-        self.miner = Miner(database, sender, keys, resolve, clock, metrics, settings.closing_repeat)
-        self.mining = Mining(database, sender, keys, resolve, clock, metrics, self.miner.send_closings)
+        jobs = JobService(database, JOBS, (SERVICE, MINE), sender.close, clock, metrics, settings.closing_repeat)
+        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
+        self.miner = Miner(jobs, keys, resolve)
+        self.mining = Mining(runs, sender, keys, resolve, metrics)
         self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(MINE, self.mining.run)
         self._settings = settings
@@ -60,8 +65,8 @@ class LogMiner:
         await self._consumers.start()
         self._relay.start()
         self.jobs.start()
-        self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.send_closings)
-        self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.requeue_lost)
+        self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.jobs.send_closings)
+        self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.jobs.requeue_lost)
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

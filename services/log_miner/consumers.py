@@ -13,11 +13,11 @@ def subscribe(consumers: Consumers, miner: Miner) -> None:
     """Register what this service reads."""
 
     async def on_bi_query_stored(records: Sequence[Record[BiQueryStored]]) -> None:
-        async with miner.database.work() as connection:
+        async with miner.jobs.database.work() as connection:
             for record in records:
                 await miner.close_job(connection, record.event)
 
     consumers.subscribe(BI_QUERY_STORED, BiQueryStored, on_bi_query_stored)
     consumers.subscribe(
-        CONNECTOR_CHANGED, ConnectorChanged, on_connector_changed(miner.database, miner.forget_connector)
+        CONNECTOR_CHANGED, ConnectorChanged, on_connector_changed(miner.jobs.database, miner.forget_connector)
     )

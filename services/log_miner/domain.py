@@ -1,78 +1,28 @@
-"""What a mining job is, when it is over, and what becomes of an execution. Pure."""
+"""What a mining job is, and what becomes of an execution. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Literal
-from uuid import UUID
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
-from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
+from libs.common.collecting.job import CollectingJob
+from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import Environment
 from libs.common.sql import Analysis, DefaultNames, Dialect, TableName, analyse, is_catalog
 from services.log_miner.tool_comments import commented_user
 from services.log_miner.warehouses.interface import Execution
 
-State = Literal["pending", "running", "completed", "partial", "failed", "cancelled"]
-Phase = Literal["waiting", "reading", "storing", "done"]
-FINAL_STATES: frozenset[State] = frozenset({"completed", "partial", "failed", "cancelled"})
-RESOURCE_TYPE = "query_log"
-MAX_WARNINGS = 50
+RESOURCE_TYPE: Final = "query_log"
 
 
-@dataclass(frozen=True, slots=True)
-class MiningJob:
-    """One mining of one connector's log. `next_job_seq` is the number of the next record; numbers never repeat."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiningJob(CollectingJob):
+    """One mining of one connector's log. All runs share a `sync_seq`; numbers of records never repeat."""
 
-    tenant: UUID
-    id: UUID
-    connector_id: UUID
-    connector_version: int
-    sync_seq: int
-    state: State
-    phase: Phase
-    created_at: datetime
-    run: int = 0
-    attempts: int = 0
-    cancel_requested: bool = False
-    next_job_seq: int = 1
-    percentage: float = 0.0
+    path: ClassVar[str] = "mining-jobs"
+
     lines_read: int = 0
     rows_sent: int = 0
-    rows_upserted: int | None = None
-    rows_rejected: int | None = None
-    warnings: tuple[str, ...] = ()
-    error_code: str | None = None
-    error: str | None = None
-    requested_by: str | None = None
-    traceparent: str | None = field(default=None, repr=False)
-    closing_complete: bool | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-
-    @property
-    def is_final(self) -> bool:
-        return self.state in FINAL_STATES
-
-    @property
-    def records(self) -> int:
-        """Records numbered so far: what the closing record tells the aggregator to wait for."""
-        return self.next_job_seq - 1
-
-    @property
-    def location(self) -> str:
-        """Path of the job for clients."""
-        return f"/mining-jobs/{self.id}"
-
-
-def joined_warnings(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
-    """Warnings in order of their first appearance, the first 50 of them."""
-    return tuple(dict.fromkeys((*known, *more)))[:MAX_WARNINGS]
-
-
-def read_since(first_asked: datetime, lookback_days: int) -> datetime:
-    """From when on a connector's log counts: fixed when it is mined for the first time."""
-    return first_asked - timedelta(days=lookback_days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +78,3 @@ def bi_queries(executions: Iterable[Execution], job: MiningJob, source: Source) 
         bi_query(execution, analysis, job, number, source)
         for number, (execution, analysis) in enumerate(usage, job.next_job_seq)
     ]
-
-
-def closing_record(job: MiningJob, connector: ConnectorRef, environment: Environment) -> SyncCompleted:
-    """Tells the aggregator how many records the job has sent, and whether it saw everything."""
-    return SyncCompleted(
-        tenant=job.tenant,
-        environment=environment,
-        connector=connector,
-        job_id=job.id,
-        sync_seq=job.sync_seq,
-        count=job.records,
-        complete=bool(job.closing_complete),
-    )
-
-
-def record_key(tenant: UUID, connector_id: UUID) -> str:
-    """Key of all records of a connector: their order is kept."""
-    return f"{tenant}:{connector_id}"

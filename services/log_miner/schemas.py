@@ -1,25 +1,20 @@
 """Bodies of answers."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.log_miner.domain import MiningJob, Phase, State
-from services.log_miner.warehouses import Step
+from libs.common.collecting.job import Phase, State
+from libs.common.collecting.schemas import JobError
+from services.log_miner.domain import MiningJob
 
 
 class RowsUpserted(BaseModel):
     """What the aggregator stored of a job that is done."""
 
     rows_upserted: int
-
-
-class JobError(BaseModel):
-    code: str
-    message: str
 
 
 class MiningJobOut(BaseModel):
@@ -73,22 +68,3 @@ class MiningFailedOut(BaseModel):
     trace_id: str | None = None
     cause: str | None
     job: str
-
-
-class StepOut(BaseModel):
-    step: str
-    ok: bool
-    detail: str
-    fix: str | None
-
-
-class ConnectorCheck(BaseModel):
-    """`ok` when each step is; a failed step says what repairs it."""
-
-    ok: bool
-    steps: list[StepOut]
-
-    @classmethod
-    def of(cls, steps: Sequence[Step]) -> Self:
-        shown = [StepOut(step=step.step, ok=step.ok, detail=step.detail, fix=step.fix) for step in steps]
-        return cls(ok=all(step.ok for step in steps), steps=shown)

@@ -1,32 +1,16 @@
-"""What goes to the aggregator: records of executions, and the record that closes a job."""
+"""What goes to the aggregator, and what was stored to be sent."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from libs.common.broker import Publisher
-from libs.common.connector_copy import find_connector
-from libs.common.db import Database
+from libs.common.collecting.sending import RecordSender, Traced
 from libs.common.events import BiQueryScraped
-from libs.common.topics import BI_QUERY_SCRAPED
 from services.log_miner import store
-from services.log_miner.domain import MiningJob, closing_record, record_key
-
-# A record and the trace that it belongs to.
-Traced = tuple[BiQueryScraped, str | None]
+from services.log_miner.domain import MiningJob
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(RecordSender):
     """Sends in the order of numbers; what it sends twice is the same."""
-
-    database: Database
-    publisher: Publisher
-
-    async def send(self, job: MiningJob, records: Sequence[Traced]) -> None:
-        """Acknowledged by the broker when this returns. Raises PublishFailed."""
-        key = record_key(job.tenant, job.connector_id)
-        messages = [(key, record, _extensions(record, traceparent)) for record, traceparent in records]
-        await self.publisher.send_many(BI_QUERY_SCRAPED, messages)
 
     async def left_over(self, job: MiningJob) -> list[Traced]:
         """Records that were stored and not noted as sent."""
@@ -41,19 +25,4 @@ class Sender:
             await self.send(job, left)
         async with self.database.work() as connection:
             await store.delete_unsent(connection, job.tenant, job.id)
-            connector = await find_connector(connection, job.tenant, job.connector_id)
-        assert connector is not None  # a job is made from the copy, which is never removed
-        record = closing_record(job, connector.reference, connector.environment)
-        extensions = {"jobid": str(job.id), "syncseq": str(job.sync_seq)} | _trace(job.traceparent)
-        key = record_key(job.tenant, job.connector_id)
-        await self.publisher.send(BI_QUERY_SCRAPED, record, key=key, extensions=extensions)
-
-
-def _trace(traceparent: str | None) -> dict[str, str]:
-    return {"traceparent": traceparent} if traceparent else {}
-
-
-def _extensions(record: BiQueryScraped, traceparent: str | None) -> dict[str, str]:
-    """What places a record in its job although its body may be unreadable, and its trace."""
-    numbers = {"jobid": str(record.job_id), "syncseq": str(record.sync_seq), "jobseq": str(record.job_seq)}
-    return numbers | _trace(traceparent)
+        await self.send_closing(job)

@@ -1,29 +1,23 @@
-"""Use cases of log mining: start, read, list and cancel jobs, check a connector, close jobs, keep up."""
+"""Use cases of log mining: start, list and close jobs, check a connector, forget one."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.clock import Clock
+from libs.common.collecting.service import JobService
 from libs.common.connector_copy import Connector, await_connector
-from libs.common.db import Connection, Database
-from libs.common.errors import BadRequest, Conflict, NotFound, Unprocessable
-from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
-from libs.common.jobs import JobRef, enqueue
-from libs.common.outbox import enqueue as enqueue_event
+from libs.common.db import Connection
+from libs.common.errors import BadRequest, Unprocessable
+from libs.common.events import BiQueryStored, ConnectorChanged
 from libs.common.sealed import CannotOpen, KeyRing
-from libs.common.telemetry import current_traceparent
-from libs.common.topics import USAGE_RECOMPUTE
-from services.log_miner import store
-from services.log_miner.domain import MiningJob, record_key
-from services.log_miner.metrics import MiningMetrics
-from services.log_miner.sending import Sender
+from services.log_miner.domain import MiningJob
+from services.log_miner.store import JOBS, PLACES
 from services.log_miner.warehouses import WAREHOUSES, Resolve, Step
 
-SERVICE = "log_miner"
-MINE = "mine"
-_CLOSINGS_AT_A_TIME = 100
+SERVICE: Final = "log_miner"
+MINE: Final = "mine"
 
 
 class NotAWarehouse(BadRequest):
@@ -34,102 +28,31 @@ class NotAWarehouse(BadRequest):
         super().__init__(f"A connector of type {connector_type} has no query log; mining works for {known}.")
 
 
-class JobNotFound(NotFound):
-    def __init__(self) -> None:
-        super().__init__("There is no such mining job.")
-
-
-class JobIsOver(Conflict):
-    code = "job_is_over"
-
-
-class AlreadyMining(Exception):
-    """The connector has an active job: `job`."""
-
-    def __init__(self, job: MiningJob) -> None:
-        super().__init__("active")
-        self.job = job
-
-
 @dataclass(frozen=True, slots=True)
 class Miner:
-    """The use cases of one process."""
+    """The use cases of one process; `jobs` has those that every collecting service has."""
 
-    database: Database
-    sender: Sender
+    jobs: JobService[MiningJob]
     keys: KeyRing
     resolve: Resolve
-    clock: Clock
-    metrics: MiningMetrics
-    closing_repeat: timedelta
 
     async def mine_connector(self, caller: Principal, connector_id: UUID, job_id: UUID) -> MiningJob:
-        """Start a job, or give the one that this request started before. Raises AlreadyMining, NotAWarehouse, 404."""
+        """Start a job, or give the one that this request started before. Raises JobActive, NotAWarehouse, 404."""
         connector = await self._warehouse_connector(caller, connector_id)
-        job = self._new_job(caller, connector, job_id)
-        async with self.database.tenant(job.tenant) as connection:
-            created = await store.insert_job(connection, job)
-            if created:
-                await enqueue(connection, SERVICE, MINE, JobRef(job.tenant, job.id))
-                return created
-            same = await store.find_job(connection, job.tenant, job.id)
-            active = await store.active_job(connection, job.tenant, connector_id)
-        if same:
-            return same
-        if active is None:
-            raise Conflict("Another job has just ended; try again.")
-        raise AlreadyMining(active)
-
-    def _new_job(self, caller: Principal, connector: Connector, job_id: UUID) -> MiningJob:
-        return MiningJob(
-            tenant=connector.tenant,
-            id=job_id,
-            connector_id=connector.id,
-            connector_version=connector.version,
-            sync_seq=0,
-            state="pending",
-            phase="waiting",
-            created_at=self.clock(),
-            requested_by=caller.username or caller.subject,
-            traceparent=current_traceparent(),
-        )
+        return await self.jobs.start(MiningJob(**self.jobs.beginning(caller, connector, job_id)))
 
     async def _warehouse_connector(self, caller: Principal, connector_id: UUID) -> Connector:
         version = caller.connector_version if caller.connector_id == connector_id else None
-        connector = await await_connector(self.database, caller.require_tenant(), connector_id, version)
+        connector = await await_connector(self.jobs.database, caller.require_tenant(), connector_id, version)
         if connector.type not in WAREHOUSES:
             raise NotAWarehouse(connector.type)
         return connector
 
-    async def job(self, caller: Principal, job_id: UUID) -> MiningJob:
-        """One job. Raises JobNotFound."""
-        tenant = caller.require_tenant()
-        async with self.database.tenant(tenant) as connection:
-            found = await store.find_job(connection, tenant, job_id)
-        if found is None:
-            raise JobNotFound
-        return found
-
-    async def jobs(
+    async def list_jobs(
         self, caller: Principal, connector_id: UUID, before: tuple[datetime, UUID] | None, limit: int
     ) -> list[MiningJob]:
         """Jobs of a connector, newest first."""
-        connector = await self._warehouse_connector(caller, connector_id)
-        async with self.database.tenant(connector.tenant) as connection:
-            return await store.jobs_of_connector(connection, connector.tenant, connector_id, before, limit)
-
-    async def cancel(self, caller: Principal, job_id: UUID) -> MiningJob:
-        """Stop a job at its next batch; what was sent stays. Raises JobNotFound, or 409 for a job that is over."""
-        tenant = caller.require_tenant()
-        async with self.database.tenant(tenant) as connection:
-            cancelled = await store.request_cancel(connection, tenant, job_id, self.clock())
-        if cancelled:
-            self.metrics.count(cancelled)
-            return cancelled
-        job = await self.job(caller, job_id)
-        if job.state != "cancelled":
-            raise JobIsOver(f"The job is {job.state} already.")
-        return job
+        return await self.jobs.of_connector(await self._warehouse_connector(caller, connector_id), before, limit)
 
     async def check_connector(self, caller: Principal, connector_id: UUID) -> list[Step]:
         """What mining needs of the connector's warehouse, tried step by step."""
@@ -142,34 +65,10 @@ class Miner:
         return [step async for step in warehouse.check()]
 
     async def close_job(self, connection: Connection, stored: BiQueryStored) -> None:
-        """Note the aggregator's outcome and wish for fresh statistics; nothing for jobs of others."""
-        job = await store.record_outcome(connection, stored, self.clock())
-        if job is None:
-            return
-        wish = UsageRecompute(tenant=job.tenant, connector_id=job.connector_id)
-        key = record_key(job.tenant, job.connector_id)
-        await enqueue_event(connection, USAGE_RECOMPUTE, wish, key=key, at=self.clock())
-        if job.state in ("completed", "partial"):
-            self.metrics.count(job)
+        """Note the aggregator's outcome; nothing for jobs of others."""
+        await self.jobs.record_outcome(connection, stored)
 
     async def forget_connector(self, connection: Connection, change: ConnectorChanged) -> None:
         """A connector was deleted: stop its job, drop where reading stood."""
-        await store.cancel_job_of_connector(connection, change.tenant, change.id, self.clock())
-        await store.forget_source(connection, change.tenant, change.id)
-
-    async def send_closings(self) -> None:
-        """Send closing records that are due: the first of each job, and repetitions until its outcome comes."""
-        now = self.clock()
-        async with self.database.work() as connection:
-            due = await store.take_due_closings(connection, now, now + self.closing_repeat, _CLOSINGS_AT_A_TIME)
-        for job in due:
-            await self.sender.close(job)
-
-    async def requeue_lost(self) -> None:
-        """Queue again what no worker could find any more, and count what is active."""
-        async with self.database.work() as connection:
-            for ref in await store.jobs_to_read(connection):
-                await enqueue(connection, SERVICE, MINE, ref)
-            counts = await store.count_jobs(connection)
-        for state in ("pending", "running"):
-            self.metrics.active.labels(state).set(counts.get(state, 0))
+        await JOBS.cancel_of_connector(connection, change.tenant, change.id, self.jobs.clock())
+        await PLACES.forget(connection, change.tenant, change.id)

@@ -1,18 +1,111 @@
 """Composition root of scraper."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
 from fastapi import FastAPI
+from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
+from libs.common.broker import Publisher, build_broker
+from libs.common.clock import Clock, shifted_clock
+from libs.common.collecting.run import Runs
+from libs.common.collecting.sending import RecordSender
+from libs.common.collecting.service import JobService
+from libs.common.consume import Consumers
+from libs.common.db import Database
+from libs.common.egress import EgressPolicy
 from libs.common.http import create_app
+from libs.common.jobs import Jobs
+from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.sealed import KeyRing
+from libs.common.upkeep import Upkeep
+from services.scraper.api import checks, syncs
+from services.scraper.consumers import subscribe
+from services.scraper.metrics import SyncMetrics
+from services.scraper.scraping import Scraping
+from services.scraper.service import SERVICE, SYNC, Scraper
 from services.scraper.settings import Settings
+from services.scraper.store import JOBS
 
-NAME = "scraper"
+NAME = SERVICE
+_LOOK_FOR_CLOSINGS = timedelta(seconds=5)
+_LOOK_FOR_LOST = timedelta(seconds=30)
+_FORGET, _KEPT = timedelta(hours=1), timedelta(days=30)
 
 
-def build(settings: Settings) -> FastAPI:
-    """The application, not yet started."""
-    return create_app(NAME, settings, registry=CollectorRegistry())
+class ScraperProcess:
+    """The objects of one process on an open database, and the order in which they start and stop."""
+
+    def __init__(
+        self, settings: Settings, database: Database, broker: KafkaBroker, registry: CollectorRegistry, clock: Clock
+    ) -> None:
+        messaging, metrics = MessagingMetrics(registry), SyncMetrics(registry)
+        publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
+        sender = RecordSender(database, publisher)
+        keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
+        jobs = JobService(database, JOBS, (SERVICE, SYNC), sender.send_closing, clock, metrics, settings.closing_repeat)
+        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
+        self.database = database
+        self.scraper = Scraper(jobs, keys, resolve)
+        self.scraping = Scraping(runs, sender, keys, resolve, metrics)
+        self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
+        self.jobs.handle(SYNC, self.scraping.run)
+        self._settings = settings
+        self._consumers = Consumers(NAME, broker, settings, messaging, clock=clock)
+        self._relay = Relay(database.worker, publisher, settings, messaging, clock=clock)
+        self._upkeep = Upkeep()
+
+    async def start(self) -> None:
+        """Consume, relay, work on jobs, keep up."""
+        subscribe(self._consumers, self.scraper)
+        await self._consumers.start()
+        self._relay.start()
+        self.jobs.start()
+        self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.scraper.jobs.send_closings)
+        self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.scraper.jobs.requeue_lost)
+        self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
+
+    async def stop(self) -> None:
+        """Hand jobs back, finish what is in hand; the relay needs the broker, hence it stops first."""
+        await self.jobs.stop(self._settings.shutdown_seconds)
+        await self._upkeep.stop()
+        await self._relay.stop(self._settings.shutdown_seconds)
+        await self._consumers.stop()
+
+    async def ready(self) -> str | None:
+        """Why the process should get no requests, or None."""
+        return await self.database.ready() or self._consumers.ready() or self.jobs.ready()
+
+
+def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
+    """The application, not yet started; it connects when it starts and has its routes from then on."""
+    registry = CollectorRegistry()
+    running: list[ScraperProcess] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = await Database.open(settings, NAME)
+        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
+        process = ScraperProcess(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
+        try:
+            await process.start()
+            running.append(process)
+            app.include_router(syncs(process.scraper))
+            app.include_router(checks(process.scraper))
+            yield
+        finally:
+            running.clear()
+            await process.stop()
+            await database.close()
+
+    async def ready() -> str | None:
+        return await running[0].ready() if running else "not started"
+
+    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
 
 
 def main() -> None:

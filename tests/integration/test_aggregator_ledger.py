@@ -185,6 +185,16 @@ async def test_a_retired_chart_no_longer_counts_after_the_next_refresh(aggregato
     assert (await aggregator.stored_stats(tenant))[product].reference_count == 0
 
 
+async def test_a_sync_without_references_retires_nothing_although_it_brought_executions(aggregator: Harness) -> None:
+    tenant, connector = uuid4(), uuid4()
+    first, second = (Source(tenant, connector, sync_seq=number) for number in (1, 2))
+    await _sync(aggregator, first, "a", "b")
+    await aggregator.take(second.record("run", 1), second.closing(1))
+    (outcome,) = await aggregator.outcomes()
+    assert (outcome["retired"], outcome["not_retired"]) == (0, "empty")
+    assert await _active_charts(aggregator, tenant) == {"a", "b"}
+
+
 async def test_an_old_record_replayed_does_not_bring_a_chart_back(aggregator: Harness) -> None:
     tenant, connector = uuid4(), uuid4()
     first, second, third = (Source(tenant, connector, sync_seq=number) for number in range(1, 4))

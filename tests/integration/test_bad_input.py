@@ -67,7 +67,7 @@ BAD_BODIES = [
     ("/connectors", b'"text"', 422),
     ("/connectors", b'{"name": "x"}', 422),
     ("/connectors", b'{"name": "x", "settings": {"type": "nonsense"}}', 400),
-    ("/connectors", b'{"name": "x", "settings": {"type": "superset"}}', 400),
+    ("/connectors", b'{"name": "x", "settings": {"type": "metabase"}}', 400),
     ("/connectors", b'{"name": "x", "settings": {"type": "postgres", "host": 1}}', 422),
     ("/api-keys", b'{"name": {}}', 422),
 ]

@@ -201,8 +201,13 @@ async def test_lists_are_paged(gateway: Front, tenant: UUID) -> None:
         assert (await gateway.call("GET", f"/connectors?{bad}", tenant=tenant)).status == 422, bad
 
 
+def superset(base_url: str) -> dict[str, object]:
+    settings = {"type": "superset", "base_url": base_url, "username": "miner", "password": "canary"}
+    return {"name": "bi", "settings": settings}
+
+
 BAD_CONNECTORS: list[tuple[object, int, str]] = [
-    (connector() | {"settings": {"type": "superset", "url": "x"}}, 400, "available: postgres"),
+    (connector() | {"settings": {"type": "metabase", "url": "x"}}, 400, "available: postgres, superset"),
     (connector() | {"settings": {"type": "snowflake"}}, 400, "not available in this version"),
     (connector() | {"settings": {"type": "oracle"}}, 400, "Unknown connector type"),
     (connector() | {"settings": {"host": "x"}}, 422, "settings.type"),
@@ -220,6 +225,11 @@ BAD_CONNECTORS: list[tuple[object, int, str]] = [
     (connector(host="10.0.0.1"), 422, "TIDEMARK_EGRESS_ALLOW"),
     (connector(host="169.254.169.254"), 422, "TIDEMARK_EGRESS_ALLOW"),
     (connector(host="/var/run/postgresql"), 422, "host"),
+    (connector() | {"settings": {"type": "superset", "host": "x"}}, 422, "settings.base_url"),
+    (superset("ftp://canary"), 422, "settings.base_url"),
+    (superset("https://user:canary@bi.example.com"), 422, "settings.base_url"),
+    (superset("http://169.254.169.254/latest"), 422, "TIDEMARK_EGRESS_ALLOW"),
+    (superset("http://[::1]:8088"), 422, "TIDEMARK_EGRESS_ALLOW"),
     ([], 422, "body"),
     ("canary", 422, "body"),
 ]
@@ -253,10 +263,11 @@ async def test_malformed_and_oversized_bodies(gateway: Front, tenant: UUID) -> N
 
 
 async def test_types_describe_their_settings(gateway: Front, tenant: UUID) -> None:
-    (kind,) = (await gateway.call("GET", "/connectors/types", tenant=tenant)).body["items"]
-    assert (kind["type"], kind["kind"]) == ("postgres", "warehouse")
-    properties = kind["settings_schema"]["properties"]
-    assert [name for name, field in properties.items() if field.get("writeOnly")] == ["password"]
+    types = (await gateway.call("GET", "/connectors/types", tenant=tenant)).body["items"]
+    assert [(each["type"], each["kind"]) for each in types] == [("postgres", "warehouse"), ("superset", "bi")]
+    for each in types:
+        properties = each["settings_schema"]["properties"]
+        assert [name for name, field in properties.items() if field.get("writeOnly")] == ["password"]
 
 
 async def test_a_tenant_that_does_not_exist_owns_nothing(gateway: Front) -> None:

@@ -19,14 +19,16 @@ from prometheus_client import CollectorRegistry
 from deploy.local.infrastructure import Infrastructure, remove_state
 from libs.common.broker import PublishFailed, build_broker
 from libs.common.clock import shifted_clock
+from libs.common.collecting.job import CollectingJob
+from libs.common.collecting.sending import Traced
 from libs.common.db import Database
 from libs.common.events import BiQueryStored, ConnectorChanged
 from libs.common.jobs import MAX_ATTEMPTS, JobRef, RetryLater
-from services.log_miner import store
 from services.log_miner.app import LogMiner
 from services.log_miner.domain import MiningJob
 from services.log_miner.mining import Mining
-from services.log_miner.sending import Sender, Traced
+from services.log_miner.sending import Sender
+from services.log_miner.store import PLACES
 from services.log_miner.warehouses import postgres_files
 from tests.support.mining import (
     Ledger,
@@ -103,7 +105,7 @@ class Scene:
         return JobRef(self.tenant, self.job)
 
     async def state(self) -> MiningJob:
-        return await self.miner.miner.job(caller(self.tenant, self.connector), self.job)
+        return await self.miner.miner.jobs.find(caller(self.tenant, self.connector), self.job)
 
     def with_sender(self, hook: "Hook") -> Mining:
         """Runs of the job whose sending passes through `hook`."""
@@ -126,7 +128,7 @@ class HookedSender(Sender):
 
     hook: Hook
 
-    async def send(self, job: MiningJob, records: Sequence[Traced]) -> None:
+    async def send(self, job: CollectingJob, records: Sequence[Traced]) -> None:
         real = Sender(self.database, self.publisher)
         await self.hook(records, lambda part: real.send(job, part))
 
@@ -313,14 +315,14 @@ async def test_a_job_without_progress_is_given_up_and_its_ledger_closed(loaded: 
 
 
 async def _closed_by_tick(place: Scene, ledger: Ledger) -> bool:
-    await place.miner.miner.send_closings()
+    await place.miner.miner.jobs.send_closings()
     return await _closed(place, ledger)
 
 
 async def test_a_cancelled_job_stops_at_the_next_batch(loaded: Scene, ledger: Ledger) -> None:
     async def cancel(records: Sequence[Traced], send: Send) -> None:
         await send(records)
-        await loaded.miner.miner.cancel(caller(loaded.tenant, loaded.connector), loaded.job)
+        await loaded.miner.miner.jobs.cancel(caller(loaded.tenant, loaded.connector), loaded.job)
 
     await loaded.with_sender(cancel).run(loaded.ref)
     state = await loaded.state()
@@ -340,7 +342,7 @@ async def test_the_closing_record_is_repeated_until_the_outcome_comes(loaded: Sc
         await loaded.miner.mining.run(loaded.ref)
 
         async def three() -> bool:
-            await service.send_closings()
+            await service.jobs.send_closings()
             return sum(closing.job_id == loaded.job for closing in ledger.closings) >= 3
 
         await eventually(three)
@@ -360,7 +362,7 @@ async def test_the_closing_record_is_repeated_until_the_outcome_comes(loaded: Sc
     assert len(wishes) == 2  # one for this job, one for the reading before it
     before = len(ledger.closings)
     await asyncio.sleep(0.3)
-    await service.send_closings()
+    await service.jobs.send_closings()
     await asyncio.sleep(0.3)
     assert not [c for c in ledger.closings[before:] if c.job_id == loaded.job]
 
@@ -371,9 +373,9 @@ async def test_a_deleted_connector_is_forgotten(loaded: Scene) -> None:
     with pytest.raises(Crash):
         await loaded.with_sender(crashing("before")).run(loaded.ref)
     async with database.work() as connection:
-        assert await store.cursor_of(connection, loaded.tenant, loaded.connector)
+        assert await PLACES.cursor(connection, loaded.tenant, loaded.connector)
         await service.forget_connector(connection, change)
-        assert not await store.cursor_of(connection, loaded.tenant, loaded.connector)
+        assert not await PLACES.cursor(connection, loaded.tenant, loaded.connector)
     await loaded.miner.mining.run(loaded.ref)
     assert (await loaded.state()).state == "cancelled"
 

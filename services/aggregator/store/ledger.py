@@ -140,6 +140,19 @@ async def has_older_references(connection: Connection, key: LedgerKey) -> bool:
     )
 
 
+async def holds_references(connection: Connection, key: LedgerKey) -> bool:
+    """Whether references count that this sync was the last to see."""
+    return bool(
+        await connection.fetchval(
+            """SELECT EXISTS (SELECT FROM bi_reference WHERE tenant_id = $1 AND connector_id = $2
+                   AND sync_seq = $3 AND retired_at IS NULL)""",
+            key.tenant_id,
+            key.connector_id,
+            key.sync_seq,
+        )
+    )
+
+
 async def raise_complete_sync(connection: Connection, key: LedgerKey) -> None:
     """Remember the newest complete sync of a connector."""
     await connection.execute(

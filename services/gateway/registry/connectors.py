@@ -23,6 +23,7 @@ from libs.common.topics import CONNECTOR_CHANGED
 from services.gateway.domain import (
     Position,
     available,
+    dialled,
     masked,
     merged,
     refuse_masks,
@@ -143,11 +144,11 @@ class Connectors:
 
     async def _reachable(self, settings: Mapping[str, Any]) -> None:
         """422 for a host inside; one that has no address now may have one later."""
-        host, port = settings.get("host"), settings.get("port", 0)
-        if not isinstance(host, str) or not isinstance(port, int) or not 0 <= port <= 65535:
+        place = dialled(settings)
+        if place is None:
             return
         try:
-            await self.egress.address_of(host, port, timeout=2.0)
+            await self.egress.address_of(*place, timeout=2.0)
         except HostNotFound:
             return
 

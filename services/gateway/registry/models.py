@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidatorFunctionWrapHandler, WrapValidator
 
-from libs.common.connectors import ConnectorSettings
+from libs.common.connectors import SETTINGS_MODELS, ConnectorSettings
 from libs.common.settings import Environment
 from services.gateway.domain import available
 
@@ -66,15 +66,16 @@ class NewApiKeyBody(ApiKeyBody):
     key: Annotated[str, Field(description="The key itself. It is shown this once and cannot be read again.")]
 
 
-def _of_this_version(settings: Any) -> Any:
-    if isinstance(settings, dict):
-        available(settings.get("type"))
-    return settings
+def _of_its_type(settings: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """By the model of its type alone, so that an error names the field and not the types that there are besides."""
+    if not isinstance(settings, dict):
+        return validate(settings)
+    return SETTINGS_MODELS[available(settings.get("type"))].model_validate(settings)
 
 
 class CreateConnector(Body):
     name: Label
-    settings: Annotated[ConnectorSettings, BeforeValidator(_of_this_version)]
+    settings: Annotated[ConnectorSettings, WrapValidator(_of_its_type)]
     counts_executions: Annotated[
         bool, Field(description="Off where the same executions are mined from the warehouse as well.")
     ] = True

@@ -1,8 +1,8 @@
 """The kinds of warehouses that can be mined, in one table. A new one is a module and a line here."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from libs.common.connectors import PostgresSettings
 from services.log_miner.warehouses.interface import (
     Batch,
     Cursor,
@@ -16,7 +16,8 @@ from services.log_miner.warehouses.interface import (
 from services.log_miner.warehouses.postgres import Postgres
 from services.log_miner.warehouses.postgres_connect import Resolve
 
-WAREHOUSES: Mapping[str, Callable[[PostgresSettings, Resolve], Warehouse]] = {"postgres": Postgres}
+# Each takes the settings of its own type.
+WAREHOUSES: Mapping[str, Callable[[Any, Resolve], Warehouse]] = {"postgres": Postgres}
 
 __all__ = [
     "WAREHOUSES",

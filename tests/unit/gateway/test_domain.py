@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.connectors import PostgresSettings
+from libs.common.connectors import SETTINGS_MODELS, PostgresSettings
 from libs.common.errors import BadRequest, Forbidden, Unprocessable
 from libs.common.sealed import MASK
 from services.gateway import domain
@@ -82,7 +82,7 @@ def test_a_mask_is_no_secret() -> None:
 @pytest.mark.parametrize(
     ("name", "error", "says"),
     [
-        ("superset", BadRequest, "not available in this version; available: postgres"),
+        ("metabase", BadRequest, "not available in this version; available: postgres, superset"),
         ("snowflake", BadRequest, "not available in this version; available: postgres"),
         ("oracle", BadRequest, "Unknown connector type; available: postgres"),
         (None, Unprocessable, "available: postgres"),
@@ -162,3 +162,28 @@ def test_what_becomes_of_a_repeated_request(
 )
 def test_which_answers_are_kept(status: int, final: bool) -> None:
     assert domain.is_final(status) is final
+
+
+def test_every_type_says_where_its_secret_goes() -> None:
+    old = {"type": "superset", "base_url": "https://bi", "username": "u", "password": "kept"}
+    with pytest.raises(Unprocessable, match="base_url"):
+        domain.refuse_moved_secret(old, old | {"base_url": "https://other"}, frozenset({"password"}))
+    assert set(domain._DESTINATION) == set(SETTINGS_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"host": "db", "port": 5432}, ("db", 5432)),
+        ({"host": "db", "port": 70_000}, None),
+        ({"host": 7}, None),
+        ({}, None),
+        ({"base_url": "https://bi.example.com:8443/x"}, ("bi.example.com", 8443)),
+        ({"base_url": "http://127.0.0.1"}, ("127.0.0.1", 0)),
+        ({"base_url": "http://[::1]:80"}, ("::1", 80)),
+        ({"base_url": "http://[x"}, None),
+        ({"base_url": "http://x:99999999"}, None),
+    ],
+)
+def test_where_settings_dial(settings: dict[str, Any], expected: tuple[str, int] | None) -> None:
+    assert domain.dialled(settings) == expected

@@ -5,12 +5,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from libs.common.collecting.job import State
 from libs.common.errors import TidemarkError
 from libs.common.events import ConnectorRef
 from libs.common.ids import bi_query_id
 from libs.common.sql import DefaultNames, Dialect
 from services.log_miner.api import outcome
-from services.log_miner.domain import MiningJob, Source, State, bi_queries, closing_record, joined_warnings
+from services.log_miner.domain import MiningJob, Source, bi_queries
 from services.log_miner.warehouses import Execution
 
 _AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -50,16 +51,6 @@ def test_records_carry_what_happened_and_no_literals() -> None:
     assert first.environment == "staging"
     assert "secret" not in first.model_dump_json()
     assert "4711" not in first.model_dump_json()
-
-
-def test_the_closing_record_counts_what_was_numbered() -> None:
-    closing = closing_record(job(next_job_seq=4, closing_complete=False), _SOURCE.connector, "production")
-    assert (closing.count, closing.complete, closing.sync_seq) == (3, False, 7)
-
-
-def test_warnings_are_kept_once_and_bounded() -> None:
-    assert joined_warnings(("a", "b"), ["b", "c"]) == ("a", "b", "c")
-    assert len(joined_warnings((), map(str, range(100)))) == 50
 
 
 @pytest.mark.parametrize(
