@@ -1,6 +1,6 @@
 # Everything runs from the project's own .venv; nothing but Python and make is needed on the machine.
 .DEFAULT_GOAL := help
-.PHONY: help install up down reset logs status demo test lint types unit house integration bench fmt
+.PHONY: help install up down reset logs status demo demo-superset test test-real lint types unit house integration bench fmt
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ export UV_SYSTEM_CERTS ?= true
 unexport PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Install the locked packages into .venv (skipped while uv.lock is unchanged)
 
@@ -53,9 +53,16 @@ demo: install ## Start the stack where it does not run, mine a real query log, s
 	@$(LOCAL) up --detach --reuse
 	@$(RUN) cli demo
 
+demo-superset: install ## The same for a real Superset (its first run installs 650 MB and takes some minutes)
+	@$(LOCAL) up --detach --reuse
+	@$(RUN) cli demo-superset
+
 test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types
 	@$(RUN) pytest tests/unit tests/house tests/integration
+
+test-real: install ## Tests that need more than Kafka and PostgreSQL: a real Superset
+	@$(RUN) pytest tests/real
 
 lint: install ## Check style and formatting
 	@start=$$(date +%s); $(BIN)/ruff check . && $(BIN)/ruff format --check . && echo "lint: $$(($$(date +%s) - start)) s"

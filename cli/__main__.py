@@ -36,6 +36,11 @@ _KNOWN = (
 _WIDTH_OF_PIPES = 120
 
 
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH_OF_PIPES)
+
+
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run, and turn the failures that a user can mend into one line."""
     try:
@@ -112,8 +117,22 @@ def replay(
 @app.command()
 def demo() -> None:
     """Run a workload on the demo warehouse, mine it and show what is used."""
-    console = Console()
-    _run(run_demo(OperatorSettings(), console if console.is_terminal else Console(width=_WIDTH_OF_PIPES)))
+    _run(run_demo(OperatorSettings(), _console()))
+
+
+@app.command("demo-superset")
+def demo_superset() -> None:
+    """Fill a real Superset, sync it, show what its charts and queries use."""
+    # They need the local stack, which an image leaves out.
+    from cli.demo.superset import run_superset_demo
+    from deploy.local.errors import LocalStackError
+    from deploy.local.superset_api import SupersetRefused
+
+    try:
+        _run(run_superset_demo(OperatorSettings(), _console()))
+    except (LocalStackError, SupersetRefused) as error:
+        typer.echo(f"tidemark: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

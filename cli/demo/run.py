@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -44,41 +45,46 @@ async def _run_workload(console: Console, warehouse: DemoWarehouse) -> None:
     await asyncio.sleep(1)  # the server's log collector writes behind the statements
 
 
-async def _ensure_tenant(settings: OperatorSettings) -> UUID:
+async def ensure_tenant(settings: OperatorSettings, name: str, slug: str) -> UUID:
+    """The demo's tenant, made at its first run."""
     token = development_token(settings, None, ("superuser",), username="operator")
     async with Gateway(settings.gateway_url, token) as gateway:
-        tenant = await gateway.ensure("/tenants", {"name": "Demo", "slug": "demo"})
+        tenant = await gateway.ensure("/tenants", {"name": name, "slug": slug})
     return UUID(tenant["id"])
 
 
-async def _register(gateway: Gateway, warehouse: DemoWarehouse) -> dict[str, Any]:
-    settings = warehouse.settings()
-    connector: dict[str, Any] = await gateway.ensure("/connectors", {"name": "Shop warehouse", "settings": settings})
+async def register(gateway: Gateway, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The demo's connector, with the settings of this run."""
+    connector: dict[str, Any] = await gateway.ensure("/connectors", {"name": name, "settings": settings})
     # An earlier run left the connector with that run's password.
     changed: dict[str, Any] = await gateway.call("PATCH", f"/connectors/{connector['id']}", {"settings": settings})
     return changed
 
 
-async def _mine(console: Console, gateway: Gateway, connector: dict[str, Any]) -> None:
-    path = f"/connectors/{connector['id']}"
-    test = await gateway.post(f"{path}/test")
-    for step in test["steps"]:
-        console.print(
-            f"    [green]✓[/] {step['step']}" if step["ok"] else f"    [red]✗[/] {step['step']}: {step['detail']}"
-        )
+async def show_test(console: Console, gateway: Gateway, connector: Mapping[str, Any]) -> None:
+    """Test a connector and print its steps."""
+    for step in (await gateway.post(f"/connectors/{connector['id']}/test"))["steps"]:
+        outcome = "[green]✓[/]" if step["ok"] else "[red]✗[/]"
+        console.print(f"    {outcome} {step['step']}" + ("" if step["ok"] else f": {step['detail']}"))
+
+
+async def _mine(console: Console, gateway: Gateway, connector: Mapping[str, Any]) -> None:
+    await show_test(console, gateway, connector)
     started = time.monotonic()
-    mined = await gateway.post(f"{path}/query-log-mining")
+    mined = await gateway.post(f"/connectors/{connector['id']}/query-log-mining")
     console.print(f"[bold]4[/] Mined the query log: {mined} in {time.monotonic() - started:.1f} s")
 
 
-async def _describe_products(gateway: Gateway) -> None:
+async def describe_products(gateway: Gateway) -> None:
+    """The demo's space and what is in it."""
     await gateway.ensure("/spaces", SPACE)
     for name, tables in PRODUCTS.items():
         body = {"name": name, "tables": [{"name": table} for table in tables]}
         await gateway.ensure("/spaces/shop/products", body)
 
 
-async def _report(console: Console, gateway: Gateway) -> None:
+async def show_usage(console: Console, gateway: Gateway) -> None:
+    """Aggregate, and print what came of it."""
     usage = "/spaces/shop/usage"
     answer = await gateway.post(f"{usage}/aggregate")
     console.print(f"[bold]5[/] Aggregated: {answer}\n")
@@ -94,14 +100,14 @@ async def run_demo(settings: OperatorSettings, console: Console) -> None:
         raise NoDemoWarehouse
     warehouse = DemoWarehouse(settings.warehouse_url.get_secret_value())
     await _run_workload(console, warehouse)
-    tenant = await _ensure_tenant(settings)
+    tenant = await ensure_tenant(settings, "Demo", "demo")
     token = development_token(settings, tenant, ("staff",), username="demo")
     async with Gateway(settings.gateway_url, token) as gateway:
-        connector = await _register(gateway, warehouse)
+        connector = await register(gateway, "Shop warehouse", warehouse.settings())
         console.print("[bold]3[/] Registered it as a connector and tested it:")
-        await _describe_products(gateway)
+        await describe_products(gateway)
         await _mine(console, gateway, connector)
-        await _report(console, gateway)
+        await show_usage(console, gateway)
     url = settings.gateway_url
     console.print(f"\nThe stack goes on running at {url}, its API at {url}/docs; `make down` stops it.")
     console.print("A token for your own requests (12 hours):")

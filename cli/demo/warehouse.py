@@ -47,14 +47,15 @@ class DemoWarehouse:
     def port(self) -> int:
         return urlsplit(self.admin_url).port or 5432
 
-    def _url(self, user: str | None = None, database: str | None = None) -> str:
+    def url(self, user: str | None = None, database: str | None = None) -> str:
+        """For one of its users; for the administrator by default."""
         parts = urlsplit(self.admin_url)
         login = f"{user}:{self.password}@{self.host}:{self.port}" if user else parts.netloc
         return urlunsplit(parts._replace(netloc=login, path=f"/{database or self.database}"))
 
     async def prepare(self) -> None:
         """Create the database and its users; what is there from an earlier run is replaced."""
-        admin = await asyncpg.connect(self._url(database="postgres"))
+        admin = await asyncpg.connect(self.url(database="postgres"))
         try:
             await admin.execute(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
             await admin.execute(f"CREATE DATABASE {self.database}")
@@ -64,7 +65,7 @@ class DemoWarehouse:
             await admin.execute(f"GRANT pg_monitor TO {MINER}")
         finally:
             await admin.close()
-        shop = await asyncpg.connect(self._url())
+        shop = await asyncpg.connect(self.url())
         try:
             await shop.execute("SET log_min_duration_statement = -1")
             await shop.execute(_SEED.read_text())
@@ -87,7 +88,7 @@ class DemoWarehouse:
         return sum(done)
 
     async def _work_as(self, user: str, sqls: list[str], progress: Callable[[int], None]) -> int:
-        connection = await asyncpg.connect(self._url(user))
+        connection = await asyncpg.connect(self.url(user))
         try:
             for sql in sqls:
                 await connection.execute(sql)

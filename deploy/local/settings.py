@@ -33,6 +33,7 @@ class LocalSettings(BaseSettings):
     reporting_port: Port = Field(8085, description="reporting")
     product_analytics_port: Port = Field(8086, description="product analytics")
     exporter_port: Port = Field(8087, description="the exporter")
+    superset_port: Port = Field(8088, description="Superset, while `make demo-superset` runs")
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
