@@ -55,7 +55,7 @@ demo: install ## Start the stack where it does not run, mine a real query log, s
 
 demo-superset: install ## The same for a real Superset (its first run installs 650 MB and takes some minutes)
 	@$(LOCAL) up --detach --reuse
-	@$(RUN) cli demo-superset
+	@$(LOCAL).superset_demo
 
 test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types

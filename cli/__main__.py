@@ -10,9 +10,9 @@ from uuid import UUID
 import aiohttp
 import typer
 from aiokafka.errors import KafkaError
-from rich.console import Console
 
 from cli.client import Gateway, GatewayError
+from cli.demo.report import report_console
 from cli.demo.run import NoDemoWarehouse, run_demo
 from cli.settings import OperatorSettings
 from cli.tokens import NoSigningSecret, development_token
@@ -33,12 +33,6 @@ _KNOWN = (
     aiohttp.ClientConnectionError,
     OSError,
 )
-_WIDTH_OF_PIPES = 120
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH_OF_PIPES)
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -117,22 +111,7 @@ def replay(
 @app.command()
 def demo() -> None:
     """Run a workload on the demo warehouse, mine it and show what is used."""
-    _run(run_demo(OperatorSettings(), _console()))
-
-
-@app.command("demo-superset")
-def demo_superset() -> None:
-    """Fill a real Superset, sync it, show what its charts and queries use."""
-    # They need the local stack, which an image leaves out.
-    from cli.demo.superset import run_superset_demo
-    from deploy.local.errors import LocalStackError
-    from deploy.local.superset_api import SupersetRefused
-
-    try:
-        _run(run_superset_demo(OperatorSettings(), _console()))
-    except (LocalStackError, SupersetRefused) as error:
-        typer.echo(f"tidemark: {error}", err=True)
-        raise typer.Exit(1) from None
+    _run(run_demo(OperatorSettings(), report_console()))
 
 
 if __name__ == "__main__":

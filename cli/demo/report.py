@@ -6,6 +6,13 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
+_WIDTH_OF_PIPES = 120
+
+
+def report_console() -> Console:
+    """As wide as the terminal; wide enough for the tables where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH_OF_PIPES)
 
 
 def _table(title: str, *headers: str) -> Table:

@@ -36,8 +36,9 @@ def test_an_unknown_process_is_named_with_the_known_ones() -> None:
 
 
 def test_every_port_has_its_own_default_and_setting() -> None:
+    # Two clusters, the broker with two listeners, Superset.
     ports = {name: value for name, value in LocalSettings().model_dump().items() if name.endswith("_port")}
-    assert len(set(ports.values())) == len(ports) == len(SERVICES) + 4
+    assert len(set(ports.values())) == len(ports) == len(SERVICES) + 5
     assert setting_of("kafka_port") == "TIDEMARK_LOCAL_KAFKA_PORT"
 
 

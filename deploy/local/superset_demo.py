@@ -1,21 +1,24 @@
 """A real Superset, synced: what its charts, saved queries and SQL Lab runs use, and what a deleted chart leaves."""
 
+import asyncio
 import secrets
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from cli.client import Gateway
-from cli.demo.report import show_products
+from cli.client import Gateway, GatewayError
+from cli.demo.report import report_console, show_products
 from cli.demo.run import NoDemoWarehouse, describe_products, ensure_tenant, register, show_test, show_usage
 from cli.demo.warehouse import DemoWarehouse
 from cli.settings import OperatorSettings
-from cli.tokens import development_token
+from cli.tokens import NoSigningSecret, development_token
+from deploy.local.errors import LocalStackError
 from deploy.local.infrastructure import log_of
 from deploy.local.settings import LocalSettings, setting_of
 from deploy.local.superset import ADMIN, SUPERSET, SupersetInstallation, SupersetServer
-from deploy.local.superset_api import SupersetApi, superset_api
+from deploy.local.superset_api import SupersetApi, SupersetRefused, superset_api
 from deploy.local.superset_content import Content, fill
 
 _SHOWN = ("status", "resources_scraped", "rows_published", "rows_upserted", "rows_rejected", "references_retired")
@@ -78,3 +81,17 @@ async def run_superset_demo(settings: OperatorSettings, console: Console) -> Non
     finally:
         await server.stop()
     console.print("\nSuperset is stopped, the stack goes on running; `make down` stops it.")
+
+
+def main() -> int:
+    """Run the demo; one line and 1 for what a user can mend."""
+    try:
+        asyncio.run(run_superset_demo(OperatorSettings(), report_console()))
+    except (LocalStackError, SupersetRefused, GatewayError, NoDemoWarehouse, NoSigningSecret, OSError) as error:
+        print(f"tidemark: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
