@@ -186,6 +186,7 @@ class TrackedEventCollected(Event):
 
 
 class UserErased(Event):
-    """A person, by the name under which executions were recorded, who must be forgotten."""
+    """A person to be forgotten: a recorded name, sealed for the tenant, and what stands for it from now on."""
 
-    username: str
+    sealed_name: str
+    pseudonym: Annotated[str, Field(pattern=r"^erased:[0-9a-f]{8,64}$")]

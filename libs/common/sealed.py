@@ -1,8 +1,10 @@
 """Secrets at rest: AES-256-GCM under a key ring. A sealed text is `v1.<key id>.<base64url nonce + ciphertext>`."""
 
 import base64
+import hashlib
+import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -11,6 +13,8 @@ from pydantic import SecretStr
 
 MASK = "••••"
 _NONCE_BYTES = 12
+# Sealing and digests never share a key.
+_DIGEST_PURPOSE = b"tidemark keyed digest"
 
 
 class CannotOpen(ValueError):
@@ -32,6 +36,7 @@ class KeyRing:
     """Keys by id. The first seals; each of them opens, so that keys rotate without downtime."""
 
     keys: Mapping[str, AESGCM]
+    digest_keys: Sequence[bytes]
 
     @classmethod
     def of(cls, keys: Mapping[str, SecretStr]) -> "KeyRing":
@@ -39,12 +44,14 @@ class KeyRing:
         if not keys:
             raise ValueError("sealing_keys needs at least one key")
         ring: dict[str, AESGCM] = {}
+        digest_keys: list[bytes] = []
         for key_id, key in keys.items():
             raw = decode(key.get_secret_value())
             if len(raw) != 32 or "." in key_id:
                 raise ValueError(f"sealing key {key_id!r} must be 32 bytes in base64url, its id without dots")
             ring[key_id] = AESGCM(raw)
-        return cls(ring)
+            digest_keys.append(hmac.digest(raw, _DIGEST_PURPOSE, hashlib.sha256))
+        return cls(ring, digest_keys)
 
     @property
     def active(self) -> str:
@@ -67,6 +74,14 @@ class KeyRing:
             return self.keys[key_id].decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], bound_to.encode())
         except (KeyError, InvalidTag, ValueError) as error:
             raise CannotOpen(f"sealed text cannot be opened ({type(error).__name__})") from None
+
+    def digests(self, plain: str, *, bound_to: str) -> list[bytes]:
+        """What a text is recognised by without being stored: one digest a key, the active key's first.
+
+        Who holds no key cannot find the text by guessing.
+        """
+        message = len(bound_to.encode()).to_bytes(4) + bound_to.encode() + plain.encode("utf-8", "surrogatepass")
+        return [hmac.digest(key, message, hashlib.sha256) for key in self.digest_keys]
 
     def is_current(self, sealed: str) -> bool:
         """Whether the active key sealed it; if not, it wants to be sealed again."""

@@ -12,24 +12,31 @@ from libs.common.broker import Publisher, build_broker
 from libs.common.clock import Clock, shifted_clock
 from libs.common.consume import Consumers
 from libs.common.db import Database
+from libs.common.erasure import ErasedNames, Erasing
 from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.sealed import KeyRing
+from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.aggregator.api import products, spaces
 from services.aggregator.consumers import subscribe
 from services.aggregator.domain import Recency
+from services.aggregator.erasing import Rewriting
 from services.aggregator.ingest import Ingest
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.refresh import Refresh
 from services.aggregator.service import Catalogue, Usage
 from services.aggregator.settings import Settings
+from services.aggregator.store import locks
+from services.aggregator.tenant_tables import TENANT_TABLES
 from services.aggregator.usage_api import records, usage
 
 NAME = "aggregator"
 _LOOK_FOR_STALE = timedelta(seconds=30)
 _LOOK_FOR_OVERDUE = timedelta(seconds=5)
+_LOOK_FOR_DELETED = timedelta(seconds=2)
 
 
 class Aggregator:
@@ -41,7 +48,10 @@ class Aggregator:
         metrics, messaging = UsageMetrics(registry), MessagingMetrics(registry)
         recency = Recency(settings.recency_scale, settings.recency_half_life_days)
         self.database = database
-        self.ingest = Ingest(database, clock, metrics, settings.ledger_deadline)
+        erased = ErasedNames(KeyRing.of(settings.sealing_keys))
+        self.tenants = Tenants(database, clock, TENANT_TABLES, registry, hold=locks.change_claims)
+        self.erasing = Erasing(database, clock, erased, Rewriting(database))
+        self.ingest = Ingest(database, clock, metrics, settings.ledger_deadline, erased)
         self.refresh = Refresh(database, clock, metrics, recency, settings.refresh_pause)
         self.catalogue = Catalogue(database, clock, self.refresh)
         self.usage = Usage(database, clock)
@@ -53,12 +63,15 @@ class Aggregator:
 
     async def start(self) -> None:
         """Consume, relay, keep up."""
-        subscribe(self._consumers, self.ingest)
+        subscribe(self._consumers, self.ingest, self.tenants)
+        self.erasing.subscribe(self._consumers, self.tenants)
         await self._consumers.start()
         self._relay.start()
         self._upkeep.every(self._settings.refresh_pause, "refresh", self.refresh.drain)
         self._upkeep.every(_LOOK_FOR_OVERDUE, "deadlines", self.ingest.close_overdue)
         self._upkeep.every(_LOOK_FOR_STALE, "tick", self._tick)
+        self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
+        self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
 
     async def _tick(self) -> None:
         await self.refresh.mark_stale(self._settings.stale_after)

@@ -7,6 +7,7 @@ import structlog
 
 from libs.common.consume import Consumers, DeadLetter, Record
 from libs.common.events import BiQueryRecord, BiQueryScraped, ConnectorChanged, SyncCompleted, UsageRecompute
+from libs.common.tenants import Tenants
 from libs.common.topics import BI_QUERY_SCRAPED, CONNECTOR_CHANGED, USAGE_RECOMPUTE
 from services.aggregator.ingest import Ingest
 from services.aggregator.prepare import Arrival
@@ -28,8 +29,8 @@ def place_of(letter: DeadLetter) -> tuple[LedgerKey, int] | None:
     return (key, number) if in_range and letter.envelope.tenant == tenant else None
 
 
-def subscribe(consumers: Consumers, ingest: Ingest) -> None:
-    """Register what this service reads."""
+def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
+    """Register what this service reads; records of deleted tenants are dropped."""
 
     async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
         await ingest.ingest([Arrival(each.event, each.envelope.time or each.timestamp) for each in records])
@@ -39,7 +40,8 @@ def subscribe(consumers: Consumers, ingest: Ingest) -> None:
         if place is None:
             _log.warning("dead letter belongs to no job", topic=letter.topic, offset=letter.offset)
             return
-        await ingest.reject(*place)
+        if not await tenants.deleted([place[0].tenant_id]):
+            await ingest.reject(*place)
 
     async def on_usage_recompute(records: Sequence[Record[UsageRecompute]]) -> None:
         await ingest.mark([each.event for each in records])
@@ -47,8 +49,13 @@ def subscribe(consumers: Consumers, ingest: Ingest) -> None:
     async def on_connector_changed(records: Sequence[Record[ConnectorChanged]]) -> None:
         await ingest.follow_connectors([each.event for each in records])
 
+    tenants.subscribe(consumers)
     consumers.subscribe(
-        BI_QUERY_SCRAPED, BiQueryRecord, on_bi_query_scraped, max_records=2000, on_dead_letter=on_bi_query_buried
+        BI_QUERY_SCRAPED,
+        BiQueryRecord,
+        tenants.living(on_bi_query_scraped),
+        max_records=2000,
+        on_dead_letter=on_bi_query_buried,
     )
-    consumers.subscribe(USAGE_RECOMPUTE, UsageRecompute, on_usage_recompute)
-    consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, on_connector_changed)
+    consumers.subscribe(USAGE_RECOMPUTE, UsageRecompute, tenants.living(on_usage_recompute))
+    consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, tenants.living(on_connector_changed))

@@ -9,6 +9,7 @@ import structlog
 
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
+from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.outbox import enqueue
 from libs.common.topics import BI_QUERY_STORED
@@ -25,12 +26,15 @@ _log = structlog.get_logger()
 class Ingest:
     """Each call is one transaction and may run twice."""
 
-    def __init__(self, database: Database, clock: Clock, metrics: UsageMetrics, deadline: timedelta) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, metrics: UsageMetrics, deadline: timedelta, erased: ErasedNames
+    ) -> None:
         """`deadline`: time from a closing record's arrival after which its job ends as partial."""
         self._database = database
         self._clock = clock
         self._metrics = metrics
         self._deadline = deadline
+        self._erased = erased
 
     async def ingest(self, arrivals: Sequence[Arrival]) -> None:
         """Store a batch: rows, ledgers, closings, marks on the products touched."""
@@ -39,6 +43,7 @@ class Ingest:
         batch = await asyncio.to_thread(prepare, arrivals, now)
         async with self._database.work() as connection:
             await self._begin(connection, batch.connectors())
+            batch.rename(await self._erased.pseudonyms(connection, batch.people()))
             await self._store(connection, batch)
             await self._settle(connection, batch)
             await dirt.mark_touched(connection, now)

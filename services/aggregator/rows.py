@@ -1,6 +1,6 @@
 """What one batch of records comes to: rows to stage, numbers for the ledgers. Field names are column names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -114,6 +114,17 @@ class Batch:
     numbers: dict[LedgerKey, Numbers] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)
     refused: int = 0
+
+    def people(self) -> set[tuple[UUID, str]]:
+        """Whose names the batch holds, by tenant."""
+        return {(each.tenant_id, each.executed_by) for each in self.records.values() if each.executed_by}
+
+    def rename(self, pseudonyms: Mapping[tuple[UUID, str], str]) -> None:
+        """Put pseudonyms in the place of names."""
+        for key, record in self.records.items() if pseudonyms else ():
+            pseudonym = pseudonyms.get((record.tenant_id, record.executed_by or ""))
+            if pseudonym is not None:
+                self.records[key] = record._replace(executed_by=pseudonym)
 
     def connectors(self) -> set[ConnectorKey]:
         """Whose rows the batch touches."""

@@ -17,6 +17,7 @@ from services.gateway.registry.api_keys import ApiKeys
 from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.models import ConnectorBody
 from services.gateway.registry.tenants import Tenants
+from services.gateway.registry.users import Users
 from services.gateway.service import Gateway
 from services.gateway.store.api_keys import ApiKey
 from services.gateway.store.connectors import Connector
@@ -49,7 +50,7 @@ def _position(cursor: str | None) -> Position | None:
     return Position(*values) if values else None
 
 
-def tenant_routes(tenants: Tenants) -> APIRouter:
+def tenant_routes(tenants: Tenants, identity: Identity) -> APIRouter:
     """`/tenants`."""
     router = APIRouter(prefix="/tenants", tags=["tenants"], responses=problems(401, 403))
 
@@ -71,11 +72,30 @@ def tenant_routes(tenants: Tenants) -> APIRouter:
         """One's own tenant; any tenant for a superuser."""
         return _tenant(await tenants.get(caller, tenant_id))
 
+    @router.delete("/{tenant_id}", status_code=204, responses=problems(404))
+    async def delete_tenant(caller: Anyone, tenant_id: UUID) -> None:
+        """Needs the role `superuser`. Final: its keys, connectors and data go; its tokens are refused with 401."""
+        await tenants.delete(caller, tenant_id)
+        identity.forget_tenant(tenant_id)
+
     return router
 
 
 def _tenant(tenant: Tenant) -> models.TenantBody:
     return models.TenantBody.model_validate(tenant, from_attributes=True)
+
+
+def user_routes(users: Users) -> APIRouter:
+    """`/users`."""
+    router = APIRouter(prefix="/users", tags=["users"], responses=problems(401, 403))
+
+    @router.post("/erase", status_code=202, responses=problems(409, 422))
+    async def erase_user(caller: Caller, body: models.EraseUser, key: IdempotencyKey = None) -> models.ErasureBody:
+        """Needs the role `staff`. A pseudonym takes the name's place in all records, later ones too."""
+        await users.erase(caller, body.name)
+        return models.ErasureBody(status="accepted")
+
+    return router
 
 
 def api_key_routes(api_keys: ApiKeys, identity: Identity) -> APIRouter:
@@ -181,7 +201,8 @@ def _type(name: str) -> models.ConnectorTypeBody:
 def routes(gateway: Gateway) -> tuple[APIRouter, ...]:
     """All of them."""
     return (
-        tenant_routes(gateway.tenants),
+        tenant_routes(gateway.tenants, gateway.identity),
+        user_routes(gateway.users),
         api_key_routes(gateway.api_keys, gateway.identity),
         connector_routes(gateway.connectors),
     )

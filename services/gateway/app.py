@@ -11,6 +11,7 @@ from libs.common.auth import InternalSigner
 from libs.common.clock import Clock, shifted_clock
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
+from libs.common.erasure import ErasedNames
 from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.process import run
@@ -26,14 +27,16 @@ from services.gateway.openapi import Documents
 from services.gateway.proxy import PassThrough, Sessions
 from services.gateway.registry.api_keys import ApiKeys
 from services.gateway.registry.connectors import Connectors
+from services.gateway.registry.living import DeletedTenants
 from services.gateway.registry.tenants import Tenants
+from services.gateway.registry.users import Users
 from services.gateway.relaying import Relaying
 from services.gateway.routes import RouteTable
 from services.gateway.service import Admission, Gateway, Mint
 from services.gateway.settings import Settings
 
 NAME = "gateway"
-_CREATING = frozenset({"/tenants", "/connectors", "/api-keys"})
+_CREATING = frozenset({"/tenants", "/connectors", "/api-keys", "/users/erase"})
 _PRUNE = timedelta(minutes=10)
 
 
@@ -69,14 +72,17 @@ def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: 
     fetch = fetch_from(sessions.outward, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
     tokens = TokenVerifier(settings, KeySet(settings.jwt_jwks, fetch))
     signer = InternalSigner.of(settings.internal_key_id, settings.internal_private_key.get_secret_value())
+    calls = KeyedCalls(database, ring, timedelta(seconds=settings.idempotency_lease_seconds))
+    erased = ErasedNames(ring)
     return Gateway(
-        identity=Identity(tokens, KeyVerifier(database, clock)),
+        identity=Identity(tokens, KeyVerifier(database, clock), deleted=DeletedTenants(database)),
         tenants=Tenants(database, clock),
-        api_keys=ApiKeys(database, clock),
+        users=Users(database, clock, erased, calls),
+        api_keys=ApiKeys(database, clock, erased),
         connectors=Connectors(database, clock, ring, EgressPolicy.of(settings.egress_allow)),
         admission=Admission(settings, database, Mint(signer)),
         proxy=PassThrough(settings, sessions.inward),
-        calls=KeyedCalls(database, ring, timedelta(seconds=settings.idempotency_lease_seconds)),
+        calls=calls,
         documents=Documents(sessions.outward, settings.upstreams),
     )
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.auth import Principal
-from libs.common.db import Database
+from libs.common.db import Connection, Database
 from libs.common.errors import Conflict, TooLarge, Unavailable, Unprocessable
 from libs.common.failures import describe
 from libs.common.http import IDEMPOTENCY_HEADER
@@ -32,6 +33,7 @@ from services.gateway.store.calls import CallId, StoredCall
 
 BODY_LIMIT: Final = 1_048_576
 HEADER: Final = IDEMPOTENCY_HEADER.lower().encode()
+_PAGE: Final = 100
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 _log = structlog.get_logger()
 
@@ -199,10 +201,28 @@ class KeyedCalls:
         except Exception as error:
             _log.warning("an answer under an Idempotency-Key cannot be stored", error=describe(error))
 
+    async def drop_answers_naming(self, connection: Connection, tenant: UUID, name: str) -> None:
+        """Forget the answers in which a name stands; their requests would run again, and find what they made."""
+        after = ("", "")
+        while page := await store.answers_behind(connection, tenant, after, _PAGE):
+            for call, status, sealed in page:
+                if _names(self.ring.open(sealed, bound_to=_context(call)), status, name):
+                    await store.drop_call(connection, call)
+            after = (page[-1][0].route, page[-1][0].key)
+
     async def prune(self) -> None:
         """Drop what is older than a day."""
         async with self.database.work() as connection:
             await store.prune_calls(connection, _real_time() - ANSWER_KEPT)
+
+
+async def _unsent(_message: Message) -> None:
+    """An answer that is only looked at."""
+
+
+def _names(dumped: bytes, status: int, name: str) -> bool:
+    answer = Answer.load(_unsent, status, dumped)
+    return any(written in answer.body for written in (json.dumps(name).encode(), orjson.dumps(name)))
 
 
 def _context(call: CallId) -> str:

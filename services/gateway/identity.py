@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, Protocol, cast, get_args
 from uuid import UUID
 
 import jwt
@@ -132,6 +132,16 @@ def _real_time() -> float:
     return datetime.now(UTC).timestamp()
 
 
+class DeletionCheck(Protocol):
+    """Tells which tenants are deleted."""
+
+    async def __call__(self, tenant: UUID) -> bool:
+        """Whether this one is."""
+
+    def forget(self, tenant: UUID) -> None:
+        """This one was deleted just now."""
+
+
 class Identity:
     """Verifies what comes, and remembers what it verified for a short while."""
 
@@ -141,15 +151,23 @@ class Identity:
         keys: KeyVerifier,
         monotonic: Callable[[], float] = time.monotonic,
         real_time: Callable[[], float] = _real_time,
+        deleted: DeletionCheck | None = None,
     ) -> None:
         self._tokens = tokens
         self._keys = keys
         self._monotonic = monotonic
         self._real_time = real_time
+        self._deleted = deleted
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
 
     async def principal(self, authorization: str | None) -> Principal:
-        """The caller by its Authorization header; NotAuthenticated (401) otherwise."""
+        """The caller by its Authorization header; NotAuthenticated (401) otherwise, and where its tenant is deleted."""
+        principal = await self._principal(authorization)
+        if self._deleted and principal.tenant is not None and await self._deleted(principal.tenant):
+            raise NotAuthenticated("The tenant of this token was deleted.")
+        return principal
+
+    async def _principal(self, authorization: str | None) -> Principal:
         scheme, _, token = (authorization or "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
@@ -174,6 +192,11 @@ class Identity:
         self._known.move_to_end(digest)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
+
+    def forget_tenant(self, tenant: UUID) -> None:
+        """A deleted tenant's tokens and keys are refused here at once."""
+        if self._deleted:
+            self._deleted.forget(tenant)
 
     def forget_key(self, key_id: UUID) -> None:
         """A revoked key is refused here at once."""

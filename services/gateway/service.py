@@ -17,6 +17,7 @@ from services.gateway.proxy import PassThrough, Target
 from services.gateway.registry.api_keys import ApiKeys
 from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.tenants import Tenants
+from services.gateway.registry.users import Users
 from services.gateway.routes import Match, Needs, service_of
 from services.gateway.settings import Settings
 from services.gateway.store import connectors as store
@@ -82,6 +83,7 @@ class Gateway:
 
     identity: Identity
     tenants: Tenants
+    users: Users
     api_keys: ApiKeys
     connectors: Connectors
     admission: Admission

@@ -15,25 +15,30 @@ from libs.common.collecting.service import JobService
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
+from libs.common.erasure import ErasedNames, Erasing
 from libs.common.http import create_app
 from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
 from libs.common.sealed import KeyRing
+from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.log_miner.api import checks, mining
 from services.log_miner.consumers import subscribe
+from services.log_miner.erasing import Rewriting
 from services.log_miner.metrics import MiningMetrics
 from services.log_miner.mining import Mining
 from services.log_miner.sending import Sender
 from services.log_miner.service import MINE, SERVICE, Miner
 from services.log_miner.settings import Settings
 from services.log_miner.store import JOBS
+from services.log_miner.tenant_tables import TENANT_TABLES
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
 _LOOK_FOR_LOST = timedelta(seconds=30)
+_LOOK_FOR_DELETED = timedelta(seconds=2)
 _FORGET, _KEPT = timedelta(hours=1), timedelta(days=30)
 
 
@@ -48,10 +53,15 @@ class LogMiner:
         sender = Sender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         self.database = database
-        jobs = JobService(database, JOBS, (SERVICE, MINE), sender.close, clock, metrics, settings.closing_repeat)
+        erased = ErasedNames(keys)
+        jobs = JobService(
+            database, JOBS, (SERVICE, MINE), sender.close, clock, metrics, settings.closing_repeat, erased
+        )
         runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
         self.miner = Miner(jobs, keys, resolve)
-        self.mining = Mining(runs, sender, keys, resolve, metrics)
+        self.mining = Mining(runs, sender, keys, resolve, metrics, erased)
+        self.tenants = Tenants(database, clock, TENANT_TABLES, registry, on_deleted=jobs.forget_tenant)
+        self.erasing = Erasing(database, clock, erased, Rewriting(database))
         self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(MINE, self.mining.run)
         self._settings = settings
@@ -61,12 +71,15 @@ class LogMiner:
 
     async def start(self) -> None:
         """Consume, relay, work on jobs, keep up."""
-        subscribe(self._consumers, self.miner)
+        subscribe(self._consumers, self.miner, self.tenants)
+        self.erasing.subscribe(self._consumers, self.tenants)
         await self._consumers.start()
         self._relay.start()
         self.jobs.start()
         self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.jobs.send_closings)
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.jobs.requeue_lost)
+        self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
+        self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

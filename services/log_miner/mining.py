@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from libs.common.collecting.erasing import without_erased
 from libs.common.collecting.job import joined_warnings, read_since
 from libs.common.collecting.run import JobAborted, Reading, Run, Runs
 from libs.common.collecting.sending import Traced
 from libs.common.connector_copy import Connector, find_connector
 from libs.common.connectors import AnySettings
+from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryScraped
 from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
@@ -34,6 +36,7 @@ class Mining:
     keys: KeyRing
     resolve: Resolve
     metrics: MiningMetrics
+    erased: ErasedNames
 
     async def run(self, ref: JobRef) -> None:
         """Carry a job on from where it stands. Raises RetryLater for what may pass by itself."""
@@ -69,17 +72,16 @@ class _Run(Run[MiningJob]):
         async for batch in log.batches(cursor, since):
             # The analysis is long work of the processor; heartbeats and health go on beside it.
             records = await asyncio.to_thread(bi_queries, batch.executions, self.job, source)
-            await self._store(batch, records)
+            records = await self._store(batch, records)
             await self._send([(record, current_traceparent()) for record in records])
             self._mining.metrics.lines.inc(batch.lines_read)
             if self.job.cancel_requested:
                 return False
         return True
 
-    async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> None:
-        """Records, cursor and counts in one transaction."""
+    async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> list[BiQueryScraped]:
+        """Records, cursor and counts in one transaction; the records as they were stored."""
         job, trace_here = self.job, current_traceparent()
-        unsent = [UnsentRecord(record.job_seq or 0, record.model_dump_json(), trace_here) for record in records]
         async with self.runs.database.work() as connection:
             await self.record(
                 connection,
@@ -90,7 +92,10 @@ class _Run(Run[MiningJob]):
                 attempts=0,
             )
             await PLACES.move(connection, job.tenant, job.connector_id, batch.cursor)
+            records = await without_erased(connection, self._mining.erased, records)
+            unsent = [UnsentRecord(record.job_seq or 0, record.model_dump_json(), trace_here) for record in records]
             await store.insert_unsent(connection, job, unsent)
+        return records
 
     async def _send(self, records: Sequence[Traced]) -> None:
         if not records:

@@ -49,3 +49,33 @@ async def unsent_records(connection: Connection, tenant: UUID, job_id: UUID) -> 
 async def delete_unsent(connection: Connection, tenant: UUID, job_id: UUID) -> None:
     """The broker has them."""
     await connection.execute("DELETE FROM unsent_record WHERE tenant_id = $1 AND job_id = $2", tenant, job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRecord:
+    """A record that waits to be sent, by its place."""
+
+    job_id: UUID
+    job_seq: int
+    record: str
+
+
+async def lock_unsent_holding(connection: Connection, tenant: UUID, text: str) -> list[LockedRecord]:
+    """A tenant's records in which a text stands."""
+    found = await connection.fetch(
+        """SELECT job_id, job_seq, record FROM unsent_record
+        WHERE tenant_id = $1 AND strpos(record, $2) > 0 ORDER BY job_id, job_seq FOR UPDATE""",
+        tenant,
+        text,
+    )
+    return [LockedRecord(row["job_id"], row["job_seq"], row["record"]) for row in found]
+
+
+async def replace_unsent(connection: Connection, tenant: UUID, unsent: LockedRecord) -> None:
+    await connection.execute(
+        "UPDATE unsent_record SET record = $4 WHERE tenant_id = $1 AND job_id = $2 AND job_seq = $3",
+        tenant,
+        unsent.job_id,
+        unsent.job_seq,
+        unsent.record,
+    )

@@ -16,12 +16,14 @@ from libs.common.collecting.service import JobService
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
+from libs.common.erasure import ErasedNames, Erasing
 from libs.common.http import create_app
 from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
 from libs.common.sealed import KeyRing
+from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.scraper.api import checks, syncs
 from services.scraper.consumers import subscribe
@@ -30,10 +32,12 @@ from services.scraper.scraping import Scraping
 from services.scraper.service import SERVICE, SYNC, Scraper
 from services.scraper.settings import Settings
 from services.scraper.store import JOBS
+from services.scraper.tenant_tables import TENANT_TABLES
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
 _LOOK_FOR_LOST = timedelta(seconds=30)
+_LOOK_FOR_DELETED = timedelta(seconds=2)
 _FORGET, _KEPT = timedelta(hours=1), timedelta(days=30)
 
 
@@ -47,11 +51,16 @@ class ScraperProcess:
         publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
         sender = RecordSender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
-        jobs = JobService(database, JOBS, (SERVICE, SYNC), sender.send_closing, clock, metrics, settings.closing_repeat)
+        erased = ErasedNames(keys)
+        jobs = JobService(
+            database, JOBS, (SERVICE, SYNC), sender.send_closing, clock, metrics, settings.closing_repeat, erased
+        )
         runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
         self.database = database
         self.scraper = Scraper(jobs, keys, resolve)
-        self.scraping = Scraping(runs, sender, keys, resolve, metrics)
+        self.scraping = Scraping(runs, sender, keys, resolve, metrics, erased)
+        self.tenants = Tenants(database, clock, TENANT_TABLES, registry, on_deleted=jobs.forget_tenant)
+        self.erasing = Erasing(database, clock, erased, jobs.forget_person)
         self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(SYNC, self.scraping.run)
         self._settings = settings
@@ -61,12 +70,15 @@ class ScraperProcess:
 
     async def start(self) -> None:
         """Consume, relay, work on jobs, keep up."""
-        subscribe(self._consumers, self.scraper)
+        subscribe(self._consumers, self.scraper, self.tenants)
+        self.erasing.subscribe(self._consumers, self.tenants)
         await self._consumers.start()
         self._relay.start()
         self.jobs.start()
         self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.scraper.jobs.send_closings)
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.scraper.jobs.requeue_lost)
+        self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
+        self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

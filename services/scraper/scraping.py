@@ -7,11 +7,13 @@ behind what was noted, and those sent but not noted come again under the same id
 import asyncio
 from dataclasses import dataclass
 
+from libs.common.collecting.erasing import without_erased
 from libs.common.collecting.job import read_since
 from libs.common.collecting.run import JobAborted, Reading, Run, Runs, Superseded
 from libs.common.collecting.sending import RecordSender
 from libs.common.connector_copy import Connector, find_connector
 from libs.common.connectors import AnySettings
+from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryScraped
 from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
@@ -33,6 +35,7 @@ class Scraping:
     keys: KeyRing
     resolve: Resolve
     metrics: SyncMetrics
+    erased: ErasedNames
 
     async def run(self, ref: JobRef) -> None:
         """Carry a sync on. Raises RetryLater for what may pass by itself."""
@@ -90,6 +93,8 @@ class _Run(Run[SyncJob]):
 
     async def _send(self, records: list[BiQueryScraped]) -> None:
         if records:
+            async with self.runs.database.work() as connection:
+                records = await without_erased(connection, self._scraping.erased, records)
             trace_here = current_traceparent()
             await self._scraping.sender.send(self.job, [(record, trace_here) for record in records])
 

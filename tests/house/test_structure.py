@@ -28,6 +28,8 @@ SQL_LIBRARIES = {
     "libs/common/connector_copy.py": "the copy table of each service that needs connectors",
     "libs/common/collecting/table.py": "the jobs table of each collecting service",
     "libs/common/collecting/places.py": "where each collecting service goes on reading",
+    "libs/common/tenants.py": "the copy table of each service that stores anything of tenants",
+    "libs/common/erasure.py": "the table of erased names of each service that stores names",
 }
 
 

@@ -9,10 +9,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from libs.common.db import Connection, Database
+from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
 from libs.common.ids import bi_query_id
+from libs.common.sealed import KeyRing
 from services.aggregator.domain import Recency
 from services.aggregator.ingest import Ingest
 from services.aggregator.metrics import UsageMetrics
@@ -22,7 +25,7 @@ from services.aggregator.service import Catalogue, ProductChange, Usage
 from services.aggregator.settings import Settings
 from services.aggregator.store.catalogue import Claim
 from services.aggregator.store.reads import ProductStats
-from tests.support.platform import Platform
+from tests.support.platform import SEALING_KEY, Platform
 
 NOON = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 
@@ -82,7 +85,8 @@ class Harness:
 
 def replica(database: Database, clock: MovedClock, admin: Connection) -> Harness:
     metrics = UsageMetrics(CollectorRegistry())
-    ingest = Ingest(database, clock, metrics, timedelta(minutes=15))
+    erased = ErasedNames(KeyRing.of({"k1": SecretStr(SEALING_KEY)}))
+    ingest = Ingest(database, clock, metrics, timedelta(minutes=15), erased)
     refresh = Refresh(database, clock, metrics, Recency(), timedelta(seconds=1))
     catalogue = Catalogue(database, clock, refresh)
     return Harness(database, clock, ingest, refresh, catalogue, Usage(database, clock), metrics, admin)

@@ -1,7 +1,7 @@
 """Use cases of every collecting service: start, read, list and cancel jobs, close them, keep up."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic
 from uuid import UUID
@@ -13,6 +13,7 @@ from libs.common.collecting.metrics import JobMetrics
 from libs.common.collecting.table import J, JobTable
 from libs.common.connector_copy import Connector
 from libs.common.db import Connection, Database
+from libs.common.erasure import ErasedNames, Erasure
 from libs.common.errors import Conflict, NotFound
 from libs.common.events import BiQueryStored, UsageRecompute
 from libs.common.jobs import JobRef, enqueue
@@ -51,10 +52,14 @@ class JobService(Generic[J]):
     clock: Clock
     metrics: JobMetrics
     closing_repeat: timedelta
+    erased: ErasedNames
 
     async def start(self, job: J) -> J:
         """Create and queue a job, or give the one of this id. Raises JobActive where the connector has another."""
+        asker = (job.tenant, job.requested_by or "")
         async with self.database.tenant(job.tenant) as connection:
+            erased = await self.erased.pseudonyms(connection, [asker])
+            job = replace(job, requested_by=erased.get(asker, job.requested_by))
             created = await self.table.insert(connection, job)
             if created:
                 await enqueue(connection, *self.queue, JobRef(job.tenant, job.id))
@@ -120,6 +125,16 @@ class JobService(Generic[J]):
         if job.state in ("completed", "partial"):
             self.metrics.count(job)
         return job
+
+    async def forget_tenant(self, connection: Connection, tenant: UUID) -> None:
+        """A tenant was deleted: stop its jobs. Its rows are removed afterwards."""
+        await self.table.cancel_of_tenant(connection, tenant, self.clock())
+
+    async def forget_person(self, erasure: Erasure) -> bool:
+        """Put the pseudonym where the name asked for jobs."""
+        async with self.database.work() as connection:
+            await self.table.rename_requester(connection, erasure.tenant, erasure.name, erasure.pseudonym)
+        return True
 
     async def send_closings(self) -> None:
         """Send closing records that are due: the first of each job, and repetitions until its outcome comes."""

@@ -124,6 +124,28 @@ class JobTable(Generic[J]):
         if active:
             await self.request_cancel(connection, tenant, active.id, now)
 
+    async def cancel_of_tenant(self, connection: Connection, tenant: UUID, now: datetime) -> None:
+        """As `request_cancel`, for all jobs of a deleted tenant; nothing more is told of any."""
+        await connection.execute(
+            f"""
+            UPDATE {self.name} SET cancel_requested = true, closing_due_at = NULL,
+                state = CASE WHEN phase = 'reading' THEN state ELSE 'cancelled' END,
+                phase = CASE WHEN phase = 'reading' THEN phase ELSE 'done' END,
+                finished_at = CASE WHEN phase = 'reading' THEN finished_at ELSE $2 END
+            WHERE tenant_id = $1 AND ({ACTIVE} OR closing_due_at IS NOT NULL)""",  # noqa: S608
+            tenant,
+            now,
+        )
+
+    async def rename_requester(self, connection: Connection, tenant: UUID, name: str, pseudonym: str) -> None:
+        """Somebody is forgotten who asked for jobs."""
+        await connection.execute(
+            f"UPDATE {self.name} SET requested_by = $3 WHERE tenant_id = $1 AND requested_by = $2",  # noqa: S608
+            tenant,
+            name,
+            pseudonym,
+        )
+
     async def claim(self, connection: Connection, ref: JobRef, now: datetime) -> J | None:
         """Begin the next run of a job that has reading to do; None where there is none left."""
         row = await connection.fetchrow(

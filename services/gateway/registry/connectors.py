@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from libs.common.clock import Clock
 from libs.common.connectors import SETTINGS_MODELS, settings_context
 from libs.common.db import Connection, Database
 from libs.common.egress import EgressPolicy, HostNotFound
-from libs.common.errors import Conflict, Forbidden, NotFound
+from libs.common.errors import Conflict, NotFound
 from libs.common.events import ConnectorChanged
 from libs.common.outbox import enqueue
 from libs.common.sealed import KeyRing
@@ -32,6 +33,7 @@ from services.gateway.domain import (
     secret_fields,
 )
 from services.gateway.registry.ids import new_id
+from services.gateway.registry.living import require_living
 from services.gateway.registry.models import ChangeConnector, CreateConnector, ReplaceConnector
 from services.gateway.store import connectors as store
 from services.gateway.store.connectors import Connector
@@ -67,13 +69,12 @@ class Connectors:
         )
         try:
             async with self.database.tenant(tenant) as connection:
+                await require_living(connection, tenant)
                 if not await store.insert_connector(connection, connector):
                     return await _found(store.find_connector(connection, tenant, connector_id))
-                await _tell(connection, connector)
+                await tell_connector(connection, connector)
         except asyncpg.UniqueViolationError:
             raise _taken(body.name) from None
-        except asyncpg.ForeignKeyViolationError:
-            raise Forbidden("The tenant that this token names does not exist.") from None
         return connector
 
     async def get(self, caller: Principal, connector_id: UUID) -> Connector:
@@ -100,7 +101,7 @@ class Connectors:
                 new = self._changed(old, body)
                 if new is not old:
                     await store.update_connector(connection, new)
-                    await _tell(connection, new)
+                    await tell_connector(connection, new)
         except asyncpg.UniqueViolationError:
             raise _taken(body.name or "") from None
         return new
@@ -110,9 +111,9 @@ class Connectors:
         tenant, now = caller.require_tenant(), self.clock()
         async with self.database.tenant(tenant) as connection:
             old = await _found(store.lock_connector(connection, tenant, connector_id))
-            gone = replace(old, sealed_settings=None, version=old.version + 1, updated_at=now, deleted_at=now)
+            gone = deleted(old, now)
             await store.update_connector(connection, gone)
-            await _tell(connection, gone)
+            await tell_connector(connection, gone)
 
     def shown(self, connector: Connector) -> dict[str, Any]:
         """The settings with their secrets masked; those of a type that this version does not know are not opened."""
@@ -167,6 +168,11 @@ def _merged(old: dict[str, Any], body: ChangeConnector | ReplaceConnector) -> di
     return new
 
 
+def deleted(connector: Connector, now: datetime) -> Connector:
+    """The marker that a deletion leaves."""
+    return replace(connector, sealed_settings=None, version=connector.version + 1, updated_at=now, deleted_at=now)
+
+
 async def _found(finding: Any) -> Connector:
     connector: Connector | None = await finding
     if connector is None:
@@ -178,7 +184,7 @@ def _taken(name: str) -> Conflict:
     return Conflict(f"A connector named {name!r} exists.")
 
 
-async def _tell(connection: Connection, connector: Connector) -> None:
+async def tell_connector(connection: Connection, connector: Connector) -> None:
     deleted = connector.deleted_at is not None
     shown = {} if deleted else {"name": connector.name, "type": connector.type}
     event = ConnectorChanged(

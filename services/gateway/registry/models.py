@@ -1,10 +1,18 @@
 """Bodies of the gateway's own routes."""
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from libs.common.connectors import SETTINGS_MODELS, ConnectorSettings
 from libs.common.settings import Environment
@@ -43,6 +51,33 @@ class TenantBody(BaseModel):
     slug: str
     version: int
     created_at: datetime
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00]+$")]
+
+
+class EraseUser(Body):
+    """Exactly one of both. A person with several names is erased by a request for each."""
+
+    username: Annotated[Name | None, Field(description="As the person logs in here.")] = None
+    executed_by: Annotated[
+        Name | None, Field(description="As `executed_by` of records shows it; upper and lower case differ.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        if (self.username is None) == (self.executed_by is None):
+            raise ValueError("name exactly one of username and executed_by")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Whichever was given: a name is erased wherever it stands."""
+        return self.username or self.executed_by or ""
+
+
+class ErasureBody(BaseModel):
+    status: Annotated[Literal["accepted"], Field(description="Services forget the name within seconds.")]
 
 
 class CreateApiKey(Body):

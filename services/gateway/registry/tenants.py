@@ -13,8 +13,10 @@ from libs.common.events import TenantChanged
 from libs.common.outbox import enqueue
 from libs.common.topics import TENANT_CHANGED
 from services.gateway.domain import Position, chosen_slug
+from services.gateway.registry.connectors import deleted, tell_connector
 from services.gateway.registry.ids import new_id
 from services.gateway.registry.models import CreateTenant
+from services.gateway.store import connectors
 from services.gateway.store import tenants as store
 from services.gateway.store.tenants import Tenant
 
@@ -47,6 +49,22 @@ class Tenants:
             raise NotFound("There is no such tenant.")
         async with self.database.tenant(tenant) as connection:
             return await _existing(connection, tenant)
+
+    async def delete(self, caller: Principal, tenant: UUID) -> None:
+        """The tenant and all that is its own here, at once; services hear of it and remove their rows. 403, 404."""
+        _superuser(caller)
+        now = self.clock()
+        async with self.database.tenant(tenant) as connection:
+            old = await store.lock_tenant(connection, tenant)
+            if old is None:
+                raise NotFound("There is no such tenant.")
+            await store.mark_deleted(connection, tenant, old.version + 1, now)
+            # Each is told, or its sealed settings would stay in the compacted topic for ever.
+            for connector in await connectors.lock_connectors(connection, tenant):
+                await tell_connector(connection, deleted(connector, now))
+            await store.delete_rows(connection, tenant)
+            event = TenantChanged(tenant=tenant, id=tenant, version=old.version + 1, deleted=True)
+            await enqueue(connection, TENANT_CHANGED, event, key=str(tenant), at=now)
 
     async def page(self, caller: Principal, after: Position | None, limit: int) -> list[Tenant]:
         """For superusers only."""

@@ -72,6 +72,13 @@ async def revoke_api_key(connection: Connection, tenant: UUID, key_id: UUID, at:
     return bool(done == "UPDATE 1")
 
 
+async def rename_creator(connection: Connection, tenant: UUID, name: str, pseudonym: str) -> None:
+    """Somebody is forgotten who made keys."""
+    await connection.execute(
+        "UPDATE api_key SET created_by = $3 WHERE tenant_id = $1 AND created_by = $2", tenant, name, pseudonym
+    )
+
+
 async def mark_api_key_used(connection: Connection, key: ApiKey, at: datetime) -> None:
     await connection.execute(
         "UPDATE api_key SET last_used_at = greatest(last_used_at, $3) WHERE tenant_id = $1 AND id = $2",

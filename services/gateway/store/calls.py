@@ -101,6 +101,25 @@ async def forget_call(connection: Connection, call: CallId, run: UUID) -> None:
     )
 
 
+async def answers_behind(
+    connection: Connection, tenant: UUID, after: tuple[str, str], limit: int
+) -> list[tuple[CallId, int, str]]:
+    """Stored answers of a tenant with their status, sealed, in the order of route and key."""
+    found = await connection.fetch(
+        "SELECT route, key, status, answer FROM idempotency_key"
+        " WHERE tenant_id = $1 AND state = 'answered' AND (route, key) > ($2, $3) ORDER BY route, key LIMIT $4",
+        tenant,
+        *after,
+        limit,
+    )
+    return [(CallId(tenant, row["route"], row["key"]), row["status"], row["answer"]) for row in found]
+
+
+async def drop_call(connection: Connection, call: CallId) -> None:
+    """Whoever ran it."""
+    await connection.execute("DELETE FROM idempotency_key WHERE tenant_id = $1 AND route = $2 AND key = $3", *_of(call))
+
+
 async def prune_calls(connection: Connection, created_before: datetime) -> None:
     """Of all tenants."""
     await connection.execute("DELETE FROM idempotency_key WHERE created_at < $1", created_before)

@@ -80,6 +80,15 @@ async def lock_connector(connection: Connection, tenant: UUID, connector: UUID) 
     return Connector(**row) if row else None
 
 
+async def lock_connectors(connection: Connection, tenant: UUID) -> list[Connector]:
+    """All that are not deleted."""
+    found = await connection.fetch(
+        f"SELECT {_CONNECTOR} FROM connector WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY id FOR UPDATE",  # noqa: S608
+        tenant,
+    )
+    return [Connector(**row) for row in found]
+
+
 async def connector_facts(connection: Connection, tenant: UUID, connector: UUID) -> ConnectorFacts | None:
     row = await connection.fetchrow(
         "SELECT type, version FROM connector WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL",

@@ -19,6 +19,8 @@ class Tenant:
 
 
 _TENANT = "id, name, slug, version, created_at"
+# All that is a tenant's but the marker that stays.
+TENANT_TABLES = ("api_key", "connector", "idempotency_key", "erased_name")
 
 
 async def insert_tenant(connection: Connection, tenant: Tenant) -> bool:
@@ -35,15 +37,49 @@ async def insert_tenant(connection: Connection, tenant: Tenant) -> bool:
 
 
 async def find_tenant(connection: Connection, tenant: UUID) -> Tenant | None:
-    row = await connection.fetchrow(f"SELECT {_TENANT} FROM tenant WHERE id = $1", tenant)  # noqa: S608
+    row = await connection.fetchrow(f"SELECT {_TENANT} FROM tenant WHERE id = $1 AND deleted_at IS NULL", tenant)  # noqa: S608
     return Tenant(**row) if row else None
+
+
+async def lock_tenant(connection: Connection, tenant: UUID) -> Tenant | None:
+    """As find_tenant; waits for whoever is making something of the tenant, and lets nobody begin."""
+    row = await connection.fetchrow(
+        f"SELECT {_TENANT} FROM tenant WHERE id = $1 AND deleted_at IS NULL FOR UPDATE",  # noqa: S608
+        tenant,
+    )
+    return Tenant(**row) if row else None
+
+
+async def is_living(connection: Connection, tenant: UUID) -> bool:
+    """Whether the tenant exists; a deletion waits for the transaction."""
+    living = await connection.fetchval("SELECT true FROM tenant WHERE id = $1 AND deleted_at IS NULL FOR SHARE", tenant)
+    return bool(living)
+
+
+async def is_deleted(connection: Connection, tenant: UUID) -> bool:
+    """False for one that never was."""
+    return bool(await connection.fetchval("SELECT deleted_at IS NOT NULL FROM tenant WHERE id = $1", tenant))
+
+
+async def mark_deleted(connection: Connection, tenant: UUID, version: int, at: datetime) -> None:
+    """Leave a marker without name and slug."""
+    await connection.execute(
+        "UPDATE tenant SET name = NULL, slug = NULL, version = $2, deleted_at = $3 WHERE id = $1", tenant, version, at
+    )
+
+
+async def delete_rows(connection: Connection, tenant: UUID) -> None:
+    """All that hangs on a tenant."""
+    for table in TENANT_TABLES:
+        await connection.execute(f"DELETE FROM {table} WHERE tenant_id = $1", tenant)  # noqa: S608
 
 
 async def list_tenants(connection: Connection, after: Position | None, limit: int) -> list[Tenant]:
     """In the order of creation, behind a position."""
     found = await connection.fetch(
         f"SELECT {_TENANT} FROM tenant"  # noqa: S608
-        " WHERE $1::timestamptz IS NULL OR (created_at, id) > ($1, $2::uuid) ORDER BY created_at, id LIMIT $3",
+        " WHERE deleted_at IS NULL AND ($1::timestamptz IS NULL OR (created_at, id) > ($1, $2::uuid))"
+        " ORDER BY created_at, id LIMIT $3",
         *behind(after),
         limit,
     )

@@ -1,0 +1,55 @@
+"""Who may still do something: tenants that are not deleted, their staff."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from libs.common.auth import Principal
+from libs.common.db import Connection, Database
+from libs.common.errors import Forbidden
+from services.gateway.store import tenants as store
+
+_BELIEVED: Final = 10.0
+_REMEMBERED: Final = 10_000
+
+
+class DeletedTenants:
+    """Which tenants are deleted. A tenant that lives is believed to do so for ten seconds."""
+
+    def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._monotonic = monotonic
+        self._living: OrderedDict[UUID, float] = OrderedDict()
+
+    async def __call__(self, tenant: UUID) -> bool:
+        """Whether a tenant is deleted. One that never was is not: its requests find nothing."""
+        if self._living.get(tenant, 0.0) > self._monotonic():
+            return False
+        asked = self._monotonic()
+        async with self._database.tenant(tenant) as connection:
+            if await store.is_deleted(connection, tenant):
+                return True
+        self._living[tenant] = asked + _BELIEVED
+        self._living.move_to_end(tenant)
+        while len(self._living) > _REMEMBERED:
+            self._living.popitem(last=False)
+        return False
+
+    def forget(self, tenant: UUID) -> None:
+        """Believe nothing of a tenant that was deleted here."""
+        self._living.pop(tenant, None)
+
+
+async def require_living(connection: Connection, tenant: UUID) -> None:
+    """403 where there is no such tenant; it cannot be deleted before the transaction ends."""
+    if not await store.is_living(connection, tenant):
+        raise Forbidden("The tenant that this token names does not exist.")
+
+
+def require_staff(caller: Principal) -> UUID:
+    """The caller's tenant; 403 for who is not its staff."""
+    if not (caller.is_staff or caller.is_superuser):
+        raise Forbidden("This needs the role `staff`.")
+    return caller.require_tenant()

@@ -1,0 +1,34 @@
+"""Use case of erasures: jobs that a person asked for, and records of the person that wait to be sent."""
+
+from dataclasses import dataclass, replace
+
+import orjson
+
+from libs.common.db import Database
+from libs.common.erasure import Erasure
+from libs.common.events import BiQueryScraped
+from services.log_miner import store
+from services.log_miner.store import JOBS
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """There are few of these rows: one transaction for all."""
+
+    database: Database
+
+    async def __call__(self, erasure: Erasure) -> bool:
+        """Put the pseudonym where the name stands."""
+        async with self.database.work() as connection:
+            await JOBS.rename_requester(connection, erasure.tenant, erasure.name, erasure.pseudonym)
+            written = orjson.dumps(erasure.name).decode()
+            for unsent in await store.lock_unsent_holding(connection, erasure.tenant, written):
+                record = renamed(BiQueryScraped.model_validate_json(unsent.record), erasure)
+                await store.replace_unsent(connection, erasure.tenant, replace(unsent, record=record.model_dump_json()))
+        return True
+
+
+def renamed(record: BiQueryScraped, erasure: Erasure) -> BiQueryScraped:
+    """The record under the pseudonym, where it is the person's."""
+    is_hers = record.executed_by == erasure.name
+    return record.model_copy(update={"executed_by": erasure.pseudonym}) if is_hers else record

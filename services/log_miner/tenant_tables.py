@@ -1,0 +1,13 @@
+"""What a deleted tenant leaves to be removed: every table with a `tenant_id` but the copy of the tenants itself."""
+
+from typing import Final
+
+# Whoever refers to another stands before it.
+TENANT_TABLES: Final = (
+    "unsent_record",
+    "mining_job",
+    "mining_cursor",
+    "mining_origin",
+    "connector",
+    "erased_name",
+)

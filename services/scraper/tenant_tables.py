@@ -1,0 +1,5 @@
+"""What a deleted tenant leaves to be removed: every table with a `tenant_id` but the copy of the tenants itself."""
+
+from typing import Final
+
+TENANT_TABLES: Final = ("sync_job", "sync_cursor", "sync_origin", "connector", "erased_name")
