@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
 from libs.common.settings import Environment
 
 ResourceType = Literal["saved_query", "chart", "dashboard_chart", "query_log"]
-SafeCount = Annotated[int, Field(ge=1, le=2**53)]
+MAX_COUNT = 2**53
+SafeCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
 class Event(BaseModel):

@@ -15,12 +15,12 @@ _LONGEST_RECORD_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 256
 
 _FILES = (
-    "/* tidemark lists log files */ SELECT name, size, modification FROM pg_ls_logdir() "
+    "SELECT /* tidemark lists log files */ name, size, modification FROM pg_ls_logdir() "
     "WHERE name LIKE '%.csv' ORDER BY modification, name"
 )
 # The binary form: a cut may fall inside a character.
-_READ = """/* tidemark reads the log */
-SELECT pg_read_binary_file(current_setting('log_directory') || '/' || $1, $2, $3, true)"""
+_READ = """SELECT /* tidemark reads the log */
+    pg_read_binary_file(current_setting('log_directory') || '/' || $1, $2, $3, true)"""
 
 
 @dataclass(frozen=True, slots=True)
