@@ -20,9 +20,7 @@ class PostgresSettings(BaseModel):
     host: Annotated[Name, Field(description="Host name or address of the server.")]
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
     database: Annotated[Name, Field(max_length=63, description="Database whose queries are mined.")]
-    username: Annotated[
-        Name, Field(max_length=63, description="Login role; reads the log or pg_stat_statements.")
-    ]
+    username: Annotated[Name, Field(max_length=63, description="Login role; reads the log or pg_stat_statements.")]
     password: Annotated[SecretStr, Field(description="Password of the login role.")]
     ssl_mode: Annotated[
         Literal["disable", "prefer", "require", "verify-full"], Field(description="As libpq's sslmode.")

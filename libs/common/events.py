@@ -120,6 +120,15 @@ class TenantChanged(Changed):
     slug: str | None = None
 
 
+class ScheduleRef(BaseModel):
+    """When the collector of a connector starts by itself: five fields of cron, and an IANA time zone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cron: str
+    timezone: str
+
+
 class ConnectorChanged(Changed):
     """A connector with its settings sealed for (tenant, connector id); a deletion carries no settings."""
 
@@ -128,6 +137,7 @@ class ConnectorChanged(Changed):
     environment: Environment = "production"
     counts_executions: bool = True
     sealed_settings: str | None = None
+    schedule: ScheduleRef | None = None
 
 
 class AuditRecorded(Event):

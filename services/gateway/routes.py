@@ -43,6 +43,7 @@ def _crud(collection: str, item: str, service: str) -> tuple[Route, ...]:
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/connectors/{connector_id}/test", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
+    Route("GET", "/connectors/{connector_id}/schedule", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("POST", "/connectors/{connector_id}/query-log-mining", "log_miner", Needs.WAREHOUSE),
     Route("GET", "/connectors/{connector_id}/mining-jobs", "log_miner", Needs.CONNECTOR),
     Route("GET", "/mining-jobs/{job_id}", "log_miner"),

@@ -18,6 +18,7 @@ from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.schedules import TICK, Schedules
 from libs.common.sealed import KeyRing
 from libs.common.upkeep import Upkeep
 from services.log_miner.api import checks, mining
@@ -27,6 +28,7 @@ from services.log_miner.mining import Mining
 from services.log_miner.sending import Sender
 from services.log_miner.service import MINE, SERVICE, Miner
 from services.log_miner.settings import Settings
+from services.log_miner.warehouses import WAREHOUSES
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
@@ -45,8 +47,9 @@ class LogMiner:
         sender = Sender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         self.database = database
-        self.miner = Miner(database, sender, keys, resolve, clock, metrics, settings.closing_repeat)
-        self.mining = Mining(database, sender, keys, resolve, clock, metrics, self.miner.send_closings)
+        self.schedules = Schedules(database, clock, frozenset(WAREHOUSES), registry)
+        self.miner = Miner(database, sender, keys, resolve, clock, metrics, settings.closing_repeat, self.schedules)
+        self.mining = Mining(database, sender, keys, resolve, clock, metrics, self.miner.send_closings, self.schedules)
         self.jobs = Jobs(NAME, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(MINE, self.mining.run)
         self._settings = settings
@@ -62,6 +65,7 @@ class LogMiner:
         self.jobs.start()
         self._upkeep.every(_LOOK_FOR_CLOSINGS, "closings", self.miner.send_closings)
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.requeue_lost)
+        self._upkeep.every(TICK, "schedules", lambda: self.schedules.start_due(self.miner.mine_on_schedule))
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

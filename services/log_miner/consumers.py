@@ -19,5 +19,7 @@ def subscribe(consumers: Consumers, miner: Miner) -> None:
 
     consumers.subscribe(BI_QUERY_STORED, BiQueryStored, on_bi_query_stored)
     consumers.subscribe(
-        CONNECTOR_CHANGED, ConnectorChanged, on_connector_changed(miner.database, miner.forget_connector)
+        CONNECTOR_CHANGED,
+        ConnectorChanged,
+        on_connector_changed(miner.database, miner.forget_connector, miner.schedules.keep),
     )

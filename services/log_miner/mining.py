@@ -19,6 +19,7 @@ from libs.common.db import Database
 from libs.common.events import BiQueryScraped
 from libs.common.failures import describe, is_transient
 from libs.common.jobs import MAX_ATTEMPTS, JobRef, RetryLater
+from libs.common.schedules import Schedules
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import context_of, current_traceparent
 from services.log_miner import store
@@ -57,6 +58,7 @@ class Mining:
     clock: Clock
     metrics: MiningMetrics
     send_closings: Callable[[], Awaitable[None]]
+    schedules: Schedules
 
     async def run(self, ref: JobRef) -> None:
         """Carry a job on from where it stands. Raises RetryLater for what may pass by itself."""
@@ -172,6 +174,10 @@ class _Run:
                 now=now,
                 error=(error.code, error.text) if error else None,
             )
+            if ended and error:
+                await self._mining.schedules.job_over(
+                    connection, ended.tenant, ended.connector_id, ended.id, failed=True
+                )
         if ended is None:
             raise Superseded
         self._mining.metrics.count(ended)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from libs.common.schedule_bodies import ScheduleState
 from services.log_miner.domain import MiningJob, Phase, State
 from services.log_miner.warehouses import Step
 
@@ -47,6 +48,10 @@ class MiningJobOut(BaseModel):
         fields = {name: getattr(job, name) for name in cls.model_fields if name != "error"}
         error = JobError(code=job.error_code, message=job.error or "") if job.error_code else None
         return cls.model_validate({**fields, "warnings": list(job.warnings), "error": error})
+
+
+class MiningSchedule(ScheduleState[MiningJobOut]):
+    """When a connector's log is mined by itself."""
 
 
 class MiningJobPage(BaseModel):

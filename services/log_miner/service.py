@@ -12,6 +12,7 @@ from libs.common.errors import BadRequest, Conflict, NotFound, Unprocessable
 from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.jobs import JobRef, enqueue
 from libs.common.outbox import enqueue as enqueue_event
+from libs.common.schedules import Planned, Schedules
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
 from libs.common.topics import USAGE_RECOMPUTE
@@ -23,6 +24,7 @@ from services.log_miner.warehouses import WAREHOUSES, Resolve, Step
 
 SERVICE = "log_miner"
 MINE = "mine"
+SCHEDULE = "schedule"
 _CLOSINGS_AT_A_TIME = 100
 
 
@@ -62,25 +64,39 @@ class Miner:
     clock: Clock
     metrics: MiningMetrics
     closing_repeat: timedelta
+    schedules: Schedules
 
     async def mine_connector(self, caller: Principal, connector_id: UUID, job_id: UUID) -> MiningJob:
         """Start a job, or give the one that this request started before. Raises AlreadyMining, NotAWarehouse, 404."""
         connector = await self._warehouse_connector(caller, connector_id)
-        job = self._new_job(caller, connector, job_id)
+        return await self._start(self._new_job(caller.username or caller.subject, connector, job_id))
+
+    async def mine_on_schedule(self, tenant: UUID, connector_id: UUID, job_id: UUID) -> bool:
+        """Start the job that is due; False where another one of the connector is not over yet."""
+        connector = await await_connector(self.database, tenant, connector_id, None)
+        if connector.type not in WAREHOUSES:
+            raise NotAWarehouse(connector.type)
+        try:
+            await self._start(self._new_job(SCHEDULE, connector, job_id))
+        except AlreadyMining:
+            return False
+        return True
+
+    async def _start(self, job: MiningJob) -> MiningJob:
         async with self.database.tenant(job.tenant) as connection:
             created = await store.insert_job(connection, job)
             if created:
                 await enqueue(connection, SERVICE, MINE, JobRef(job.tenant, job.id))
                 return created
             same = await store.find_job(connection, job.tenant, job.id)
-            active = await store.active_job(connection, job.tenant, connector_id)
+            active = await store.active_job(connection, job.tenant, job.connector_id)
         if same:
             return same
         if active is None:
             raise Conflict("Another job has just ended; try again.")
         raise AlreadyMining(active)
 
-    def _new_job(self, caller: Principal, connector: Connector, job_id: UUID) -> MiningJob:
+    def _new_job(self, requested_by: str, connector: Connector, job_id: UUID) -> MiningJob:
         return MiningJob(
             tenant=connector.tenant,
             id=job_id,
@@ -90,7 +106,7 @@ class Miner:
             state="pending",
             phase="waiting",
             created_at=self.clock(),
-            requested_by=caller.username or caller.subject,
+            requested_by=requested_by,
             traceparent=current_traceparent(),
         )
 
@@ -117,6 +133,14 @@ class Miner:
         connector = await self._warehouse_connector(caller, connector_id)
         async with self.database.tenant(connector.tenant) as connection:
             return await store.jobs_of_connector(connection, connector.tenant, connector_id, before, limit)
+
+    async def schedule(self, caller: Principal, connector_id: UUID) -> tuple[Planned | None, MiningJob | None]:
+        """When a connector is mined next by itself, and its newest job."""
+        connector = await self._warehouse_connector(caller, connector_id)
+        async with self.database.tenant(connector.tenant) as connection:
+            planned = await self.schedules.find(connection, connector.tenant, connector_id)
+            newest = await store.jobs_of_connector(connection, connector.tenant, connector_id, None, 1)
+        return planned, newest[0] if newest else None
 
     async def cancel(self, caller: Principal, job_id: UUID) -> MiningJob:
         """Stop a job at its next batch; what was sent stays. Raises JobNotFound, or 409 for a job that is over."""
@@ -151,6 +175,7 @@ class Miner:
         await enqueue_event(connection, USAGE_RECOMPUTE, wish, key=key, at=self.clock())
         if job.state in ("completed", "partial"):
             self.metrics.count(job)
+            await self.schedules.job_over(connection, job.tenant, job.connector_id, job.id, failed=False)
 
     async def forget_connector(self, connection: Connection, change: ConnectorChanged) -> None:
         """A connector was deleted: stop its job, drop where reading stood."""

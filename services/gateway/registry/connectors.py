@@ -16,7 +16,7 @@ from libs.common.connectors import SETTINGS_MODELS, settings_context
 from libs.common.db import Connection, Database
 from libs.common.egress import EgressPolicy, HostNotFound
 from libs.common.errors import Conflict, Forbidden, NotFound
-from libs.common.events import ConnectorChanged
+from libs.common.events import ConnectorChanged, ScheduleRef
 from libs.common.outbox import enqueue
 from libs.common.sealed import KeyRing
 from libs.common.topics import CONNECTOR_CHANGED
@@ -63,6 +63,8 @@ class Connectors:
             version=1,
             created_at=now,
             updated_at=now,
+            cron=body.schedule.cron if body.schedule else None,
+            timezone=body.schedule.timezone if body.schedule else None,
         )
         try:
             async with self.database.tenant(tenant) as connection:
@@ -127,6 +129,9 @@ class Connectors:
             name=old.name if body.name is None else body.name,
             counts_executions=old.counts_executions if body.counts_executions is None else body.counts_executions,
         )
+        if isinstance(body, ReplaceConnector) or "schedule" in body.model_fields_set:
+            wish = body.schedule
+            new = replace(new, cron=wish.cron if wish else None, timezone=wish.timezone if wish else None)
         if wanted == settings and new == old:
             return old
         sealed = self._seal(old.tenant_id, old.id, wanted)
@@ -166,6 +171,13 @@ def _merged(old: dict[str, Any], body: ChangeConnector | ReplaceConnector) -> di
     return new
 
 
+def scheduled(connector: Connector) -> ScheduleRef | None:
+    """A connector's schedule as clients and events have it."""
+    if connector.cron is None or connector.timezone is None:
+        return None
+    return ScheduleRef(cron=connector.cron, timezone=connector.timezone)
+
+
 async def _found(finding: Any) -> Connector:
     connector: Connector | None = await finding
     if connector is None:
@@ -188,6 +200,7 @@ async def _tell(connection: Connection, connector: Connector) -> None:
         environment=connector.environment,
         counts_executions=connector.counts_executions,
         sealed_settings=connector.sealed_settings,
+        schedule=None if deleted else scheduled(connector),
         **shown,
     )
     await enqueue(connection, CONNECTOR_CHANGED, event, key=str(connector.id), at=connector.updated_at)
