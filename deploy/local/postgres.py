@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,10 @@ WAREHOUSE_SETTINGS: Mapping[str, str] = {
 }
 
 
+# The builtin locale provider is the same on every platform.
+INITDB_OPTIONS = ("--no-instructions", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
+
 @dataclass(eq=False)
 class PostgresCluster(ManagedProcess):
     """One cluster: made by initdb at the first start, its data kept between starts."""
@@ -55,6 +59,7 @@ class PostgresCluster(ManagedProcess):
     artifacts: ArtifactStore
     settings: Mapping[str, str]
     port_setting: str = ""
+    initdb_options: Sequence[str] = INITDB_OPTIONS
 
     @property
     def data_dir(self) -> Path:
@@ -97,9 +102,7 @@ class PostgresCluster(ManagedProcess):
         fresh = data.with_name(f"{data.name}.new")  # renamed when complete
         with prepared_directory(fresh, account), password_file(self.password, fresh.parent, account) as password:
             command = [home / "bin" / "initdb", "-D", fresh, "-U", SUPERUSER, "--auth=scram-sha-256"]
-            command += [f"--pwfile={password}", "-E", "UTF8", "--no-sync", "--no-instructions"]
-            # The builtin provider is the same on every platform.
-            command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            command += [f"--pwfile={password}", "-E", "UTF8", "--no-sync", *self.initdb_options]
             run_as(account, [str(word) for word in command], fresh, self.name)
             fresh.rename(data)
 

@@ -139,7 +139,7 @@ async def await_connector(database: Database, tenant: UUID, connector_id: UUID, 
         await asyncio.sleep(_POLL_SECONDS)
 
 
-OnDeleted = Callable[[Connection, ConnectorChanged], Awaitable[None]]
+OnChanged = Callable[[Connection, ConnectorChanged], Awaitable[None]]
 
 
 async def _keep(_connection: Connection, _change: ConnectorChanged) -> None:
@@ -147,14 +147,17 @@ async def _keep(_connection: Connection, _change: ConnectorChanged) -> None:
 
 
 def on_connector_changed(
-    database: Database, on_deleted: OnDeleted = _keep
+    database: Database, on_deleted: OnChanged = _keep, on_changed: OnChanged = _keep
 ) -> Callable[[Sequence[Record[ConnectorChanged]]], Awaitable[None]]:
-    """Handler of `connector.changed`; `on_deleted` runs in the transaction that notes a deletion."""
+    """Handler of `connector.changed`. In the transaction that applies a change, `on_changed` runs for each, a deletion
+    included, and `on_deleted` for a deletion."""
 
     async def handle(records: Sequence[Record[ConnectorChanged]]) -> None:
         async with database.work() as connection:
             for record in records:
-                if await store_change(connection, record.event) and record.event.deleted:
-                    await on_deleted(connection, record.event)
+                if await store_change(connection, record.event):
+                    await on_changed(connection, record.event)
+                    if record.event.deleted:
+                        await on_deleted(connection, record.event)
 
     return handle

@@ -13,7 +13,7 @@ Name = Annotated[str, Field(min_length=1, max_length=253)]
 
 
 class PostgresSettings(BaseModel):
-    """A Postgres warehouse whose csvlog is mined. One connector is one database of the cluster."""
+    """A Postgres warehouse whose queries are mined. One connector is one database of the cluster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,7 +21,7 @@ class PostgresSettings(BaseModel):
     host: Annotated[Name, Field(description="Host name or address of the server.")]
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
     database: Annotated[Name, Field(max_length=63, description="Database whose queries are mined.")]
-    username: Annotated[Name, Field(max_length=63, description="Login role; needs to read the server's log.")]
+    username: Annotated[Name, Field(max_length=63, description="Login role; reads the log or pg_stat_statements.")]
     password: Annotated[SecretStr, Field(description="Password of the login role.")]
     ssl_mode: Annotated[
         Literal["disable", "prefer", "require", "verify-full"], Field(description="As libpq's sslmode.")
@@ -29,6 +29,13 @@ class PostgresSettings(BaseModel):
     default_schemas: Annotated[
         tuple[Name, ...], Field(min_length=1, description="Search path that completes names without a schema.")
     ] = ("public",)
+    mode: Annotated[
+        Literal["auto", "statements", "csvlog"],
+        Field(
+            description="What is mined: the csvlog (exact users and times), or the counters of pg_stat_statements;"
+            " `auto` takes the csvlog where it can be read and holds all statements."
+        ),
+    ] = "auto"
     log_reader: Annotated[
         Literal["auto", "pg_read_file", "file_fdw"],
         Field(description="How the csvlog is read: by function, or through a foreign table; `auto` probes."),

@@ -8,7 +8,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt
 from libs.common.settings import Environment
 
 ResourceType = Literal["saved_query", "chart", "dashboard_chart", "query_log"]
-SafeCount = Annotated[int, Field(ge=1, le=2**53)]
+MAX_COUNT = 2**53
+SafeCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 
 
 class Event(BaseModel):
@@ -123,6 +124,15 @@ class TenantChanged(Changed):
     slug: str | None = None
 
 
+class ScheduleRef(BaseModel):
+    """When the collector of a connector starts by itself: five fields of cron, and an IANA time zone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cron: str
+    timezone: str
+
+
 class ConnectorChanged(Changed):
     """A connector with its settings sealed for (tenant, connector id); a deletion carries no settings."""
 
@@ -131,6 +141,7 @@ class ConnectorChanged(Changed):
     environment: Environment = "production"
     counts_executions: bool = True
     sealed_settings: str | None = None
+    schedule: ScheduleRef | None = None
 
 
 class AuditRecorded(Event):

@@ -14,7 +14,7 @@ from services.gateway.domain import Position
 from services.gateway.identity import Identity
 from services.gateway.registry import models
 from services.gateway.registry.api_keys import ApiKeys
-from services.gateway.registry.connectors import Connectors
+from services.gateway.registry.connectors import Connectors, scheduled
 from services.gateway.registry.models import ConnectorBody
 from services.gateway.registry.tenants import Tenants
 from services.gateway.registry.users import Users
@@ -186,6 +186,7 @@ def _connector(connectors: Connectors, connector: Connector) -> ConnectorBody:
         environment=connector.environment,
         counts_executions=connector.counts_executions,
         settings=connectors.shown(connector),
+        schedule=scheduled(connector),
         version=connector.version,
         created_at=connector.created_at,
         updated_at=connector.updated_at,

@@ -43,6 +43,7 @@ def _crud(collection: str, item: str, service: str) -> tuple[Route, ...]:
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/connectors/{connector_id}/test", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
+    Route("GET", "/connectors/{connector_id}/schedule", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("POST", "/connectors/{connector_id}/bi-sync", "scraper", Needs.BI),
     Route("GET", "/connectors/{connector_id}/sync-jobs", "scraper", Needs.CONNECTOR),
     Route("GET", "/sync-jobs/{job_id}", "scraper"),

@@ -20,6 +20,7 @@ from services.log_miner.schemas import (
     MiningFailedOut,
     MiningJobOut,
     MiningJobPage,
+    MiningSchedule,
     RowsUpserted,
 )
 from services.log_miner.service import Miner
@@ -79,6 +80,13 @@ def mining(miner: Miner) -> APIRouter:
     async def cancel_mining_job(job_id: UUID, caller: Caller) -> Response:
         """Stop at the next batch. What was sent stays; the job is `cancelled` once its worker has stopped."""
         return json_response(MiningJobOut.of(await miner.jobs.cancel(caller, job_id)).model_dump(mode="json"))
+
+    @router.get("/connectors/{connector_id}/schedule", response_model=MiningSchedule, responses=problems(400, 404, 503))
+    async def get_schedule(connector_id: UUID, caller: Caller) -> Response:
+        """The connector's schedule with its next run, and its newest job, whoever started it."""
+        planned, job = await miner.schedule(caller, connector_id)
+        last = MiningJobOut.of(job) if job else None
+        return json_response(MiningSchedule.of(connector_id, planned, last).model_dump(mode="json"))
 
     @router.get(
         "/connectors/{connector_id}/mining-jobs", response_model=MiningJobPage, responses=problems(400, 404, 422)

@@ -21,6 +21,7 @@ from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.schedules import TICK, Schedules
 from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
@@ -34,6 +35,7 @@ from services.log_miner.service import MINE, SERVICE, Miner
 from services.log_miner.settings import Settings
 from services.log_miner.store import JOBS
 from services.log_miner.tenant_tables import TENANT_TABLES
+from services.log_miner.warehouses import WAREHOUSES
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
@@ -54,10 +56,19 @@ class LogMiner:
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         self.database = database
         erased = ErasedNames(keys)
+        self.schedules = Schedules(database, clock, frozenset(WAREHOUSES), registry)
         jobs = JobService(
-            database, JOBS, (SERVICE, MINE), sender.close, clock, metrics, settings.closing_repeat, erased
+            database,
+            JOBS,
+            (SERVICE, MINE),
+            sender.close,
+            clock,
+            metrics,
+            settings.closing_repeat,
+            erased,
+            self.schedules,
         )
-        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
+        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings, self.schedules)
         self.miner = Miner(jobs, keys, resolve)
         self.mining = Mining(runs, sender, keys, resolve, metrics, erased)
         self.tenants = Tenants(database, clock, TENANT_TABLES, registry, on_deleted=jobs.forget_tenant)
@@ -80,6 +91,7 @@ class LogMiner:
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.miner.jobs.requeue_lost)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
+        self._upkeep.every(TICK, "schedules", lambda: self.schedules.start_due(self.miner.mine_on_schedule))
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

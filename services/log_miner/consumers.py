@@ -20,5 +20,5 @@ def subscribe(consumers: Consumers, miner: Miner, tenants: Tenants) -> None:
 
     tenants.subscribe(consumers)
     consumers.subscribe(BI_QUERY_STORED, BiQueryStored, tenants.living(on_bi_query_stored))
-    follow_connectors = on_connector_changed(miner.jobs.database, miner.forget_connector)
+    follow_connectors = on_connector_changed(miner.jobs.database, miner.forget_connector, miner.jobs.schedules.keep)
     consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, tenants.living(follow_connectors))

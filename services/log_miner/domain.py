@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from libs.common.collecting.job import CollectingJob
-from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, TableRef
+from libs.common.events import MAX_COUNT, BiQueryScraped, ColumnUse, ConnectorRef, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import Environment
 from libs.common.sql import Analysis, DefaultNames, Dialect, TableName, analyse, is_catalog
@@ -49,7 +49,8 @@ def reads_catalog_only(tables: Sequence[TableName]) -> bool:
 
 
 def bi_query(execution: Execution, analysis: Analysis, job: MiningJob, job_seq: int, source: Source) -> BiQueryScraped:
-    """The record of one execution. Its text has no literals any more; a BI tool's comment gives the user."""
+    """The record of an execution. Its text has no literals any more; a BI tool's comment gives the user."""
+    commented = commented_user(analysis.comment) if execution.own_comment else None
     return BiQueryScraped(
         tenant=job.tenant,
         id=bi_query_id(job.tenant, job.connector_id, RESOURCE_TYPE, execution.resource_id),
@@ -63,8 +64,9 @@ def bi_query(execution: Execution, analysis: Analysis, job: MiningJob, job_seq: 
         resource_id=execution.resource_id,
         sql_text=analysis.text,
         sql_truncated=analysis.truncated,
-        executed_by=commented_user(analysis.comment) or execution.user,
+        executed_by=commented or execution.user,
         executed_at=execution.executed_at,
+        execution_count=min(execution.count, MAX_COUNT),
         tables=_tables(analysis),
         columns=_columns(analysis),
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from libs.common.collecting.job import Phase, State
 from libs.common.collecting.schemas import JobError
+from libs.common.schedule_bodies import ScheduleState
 from services.log_miner.domain import MiningJob
 
 
@@ -42,6 +43,10 @@ class MiningJobOut(BaseModel):
         fields = {name: getattr(job, name) for name in cls.model_fields if name != "error"}
         error = JobError(code=job.error_code, message=job.error or "") if job.error_code else None
         return cls.model_validate({**fields, "warnings": list(job.warnings), "error": error})
+
+
+class MiningSchedule(ScheduleState[MiningJobOut]):
+    """When a connector is read by itself."""
 
 
 class MiningJobPage(BaseModel):

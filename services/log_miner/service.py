@@ -6,11 +6,12 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.collecting.service import JobService
+from libs.common.collecting.service import SCHEDULE, JobService
 from libs.common.connector_copy import Connector, await_connector
 from libs.common.db import Connection
 from libs.common.errors import BadRequest, Unprocessable
 from libs.common.events import BiQueryStored, ConnectorChanged
+from libs.common.schedules import Planned
 from libs.common.sealed import CannotOpen, KeyRing
 from services.log_miner.domain import MiningJob
 from services.log_miner.store import JOBS, PLACES
@@ -39,7 +40,16 @@ class Miner:
     async def mine_connector(self, caller: Principal, connector_id: UUID, job_id: UUID) -> MiningJob:
         """Start a job, or give the one that this request started before. Raises JobActive, NotAWarehouse, 404."""
         connector = await self._warehouse_connector(caller, connector_id)
-        return await self.jobs.start(MiningJob(**self.jobs.beginning(caller, connector, job_id)))
+        return await self.jobs.start(
+            MiningJob(**self.jobs.beginning(caller.username or caller.subject, connector, job_id))
+        )
+
+    async def mine_on_schedule(self, tenant: UUID, connector_id: UUID, job_id: UUID) -> bool:
+        """Start the job that is due; False where another one of the connector is not over yet."""
+        connector = await await_connector(self.jobs.database, tenant, connector_id, None)
+        if connector.type not in WAREHOUSES:
+            raise NotAWarehouse(connector.type)
+        return await self.jobs.start_scheduled(MiningJob(**self.jobs.beginning(SCHEDULE, connector, job_id)))
 
     async def _warehouse_connector(self, caller: Principal, connector_id: UUID) -> Connector:
         version = caller.connector_version if caller.connector_id == connector_id else None
@@ -53,6 +63,10 @@ class Miner:
     ) -> list[MiningJob]:
         """Jobs of a connector, newest first."""
         return await self.jobs.of_connector(await self._warehouse_connector(caller, connector_id), before, limit)
+
+    async def schedule(self, caller: Principal, connector_id: UUID) -> tuple[Planned | None, MiningJob | None]:
+        """When a connector is read next by itself, and its newest job."""
+        return await self.jobs.schedule(await self._warehouse_connector(caller, connector_id))
 
     async def check_connector(self, caller: Principal, connector_id: UUID) -> list[Step]:
         """What mining needs of the connector's warehouse, tried step by step."""

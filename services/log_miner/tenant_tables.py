@@ -8,6 +8,8 @@ TENANT_TABLES: Final = (
     "mining_job",
     "mining_cursor",
     "mining_origin",
+    "schedule_run",
+    "connector_schedule",
     "connector",
     "erased_name",
 )

@@ -15,7 +15,7 @@ from libs.common.http import Caller, IdempotencyKey, creation_id, json_response,
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from libs.common.prefer import Wait, wait_until
 from services.scraper.domain import SyncJob
-from services.scraper.schemas import AlreadySyncingOut, SyncJobOut, SyncJobPage
+from services.scraper.schemas import AlreadySyncingOut, SyncJobOut, SyncJobPage, SyncSchedule
 from services.scraper.service import Scraper
 
 _STARTED: dict[int | str, dict[str, Any]] = {
@@ -62,6 +62,13 @@ def syncs(scraper: Scraper) -> APIRouter:
     async def cancel_sync_job(job_id: UUID, caller: Caller) -> Response:
         """Stop at the next batch. What was sent stays; the job is `cancelled` once its worker has stopped."""
         return json_response(shown(await scraper.jobs.cancel(caller, job_id)))
+
+    @router.get("/connectors/{connector_id}/schedule", response_model=SyncSchedule, responses=problems(400, 404, 503))
+    async def get_schedule(connector_id: UUID, caller: Caller) -> Response:
+        """The connector's schedule with its next run, and its newest job, whoever started it."""
+        planned, job = await scraper.schedule(caller, connector_id)
+        last = SyncJobOut.of(job) if job else None
+        return json_response(SyncSchedule.of(connector_id, planned, last).model_dump(mode="json"))
 
     @router.get("/connectors/{connector_id}/sync-jobs", response_model=SyncJobPage, responses=problems(400, 404, 422))
     async def list_sync_jobs(

@@ -22,6 +22,7 @@ from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.schedules import TICK, Schedules
 from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
@@ -33,6 +34,7 @@ from services.scraper.service import SERVICE, SYNC, Scraper
 from services.scraper.settings import Settings
 from services.scraper.store import JOBS
 from services.scraper.tenant_tables import TENANT_TABLES
+from services.scraper.tools import TOOLS
 
 NAME = SERVICE
 _LOOK_FOR_CLOSINGS = timedelta(seconds=5)
@@ -52,10 +54,19 @@ class ScraperProcess:
         sender = RecordSender(database, publisher)
         keys, resolve = KeyRing.of(settings.sealing_keys), EgressPolicy.of(settings.egress_allow).address_of
         erased = ErasedNames(keys)
+        self.schedules = Schedules(database, clock, frozenset(TOOLS), registry)
         jobs = JobService(
-            database, JOBS, (SERVICE, SYNC), sender.send_closing, clock, metrics, settings.closing_repeat, erased
+            database,
+            JOBS,
+            (SERVICE, SYNC),
+            sender.send_closing,
+            clock,
+            metrics,
+            settings.closing_repeat,
+            erased,
+            self.schedules,
         )
-        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings)
+        runs = Runs(database, JOBS, clock, metrics, jobs.send_closings, self.schedules)
         self.database = database
         self.scraper = Scraper(jobs, keys, resolve)
         self.scraping = Scraping(runs, sender, keys, resolve, metrics, erased)
@@ -79,6 +90,7 @@ class ScraperProcess:
         self._upkeep.every(_LOOK_FOR_LOST, "lost jobs", self.scraper.jobs.requeue_lost)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
+        self._upkeep.every(TICK, "schedules", lambda: self.schedules.start_due(self.scraper.sync_on_schedule))
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:

@@ -21,5 +21,5 @@ def subscribe(consumers: Consumers, scraper: Scraper, tenants: Tenants) -> None:
 
     tenants.subscribe(consumers)
     consumers.subscribe(BI_QUERY_STORED, BiQueryStored, tenants.living(on_bi_query_stored))
-    follow_connectors = on_connector_changed(database, scraper.forget_connector)
+    follow_connectors = on_connector_changed(database, scraper.forget_connector, scraper.jobs.schedules.keep)
     consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, tenants.living(follow_connectors))

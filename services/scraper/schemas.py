@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from libs.common.collecting.job import Phase, State
 from libs.common.collecting.schemas import JobError
+from libs.common.schedule_bodies import ScheduleState
 from services.scraper.domain import SyncJob
 
 
@@ -45,6 +46,10 @@ class SyncJobOut(BaseModel):
         if job.phase == "done":  # one that sent nothing gets no outcome
             fields |= {name: fields[name] or 0 for name in ("rows_upserted", "rows_rejected", "references_retired")}
         return cls.model_validate(fields | own)
+
+
+class SyncSchedule(ScheduleState[SyncJobOut]):
+    """When a connector is read by itself."""
 
 
 class SyncJobPage(BaseModel):

@@ -6,12 +6,13 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.auth import Principal
-from libs.common.collecting.service import JobService
+from libs.common.collecting.service import SCHEDULE, JobService
 from libs.common.connector_copy import Connector, await_connector
 from libs.common.connectors import BI_TYPES
 from libs.common.db import Connection
 from libs.common.errors import BadRequest, Unprocessable
 from libs.common.events import BiQueryStored, ConnectorChanged
+from libs.common.schedules import Planned
 from libs.common.sealed import CannotOpen, KeyRing
 from services.scraper import store
 from services.scraper.domain import SyncJob, not_retired, warned
@@ -42,7 +43,16 @@ class Scraper:
     async def sync_connector(self, caller: Principal, connector_id: UUID, job_id: UUID) -> SyncJob:
         """Start a sync, or give the one that this request started before. Raises JobActive, NotABiTool, 404."""
         connector = await self._bi_connector(caller, connector_id)
-        return await self.jobs.start(SyncJob(**self.jobs.beginning(caller, connector, job_id)))
+        return await self.jobs.start(
+            SyncJob(**self.jobs.beginning(caller.username or caller.subject, connector, job_id))
+        )
+
+    async def sync_on_schedule(self, tenant: UUID, connector_id: UUID, job_id: UUID) -> bool:
+        """Start the job that is due; False where another one of the connector is not over yet."""
+        connector = await await_connector(self.jobs.database, tenant, connector_id, None)
+        if connector.type not in TOOLS:
+            raise NotABiTool(connector.type)
+        return await self.jobs.start_scheduled(SyncJob(**self.jobs.beginning(SCHEDULE, connector, job_id)))
 
     async def _bi_connector(self, caller: Principal, connector_id: UUID) -> Connector:
         version = caller.connector_version if caller.connector_id == connector_id else None
@@ -56,6 +66,10 @@ class Scraper:
     ) -> list[SyncJob]:
         """Syncs of a connector, newest first."""
         return await self.jobs.of_connector(await self._bi_connector(caller, connector_id), before, limit)
+
+    async def schedule(self, caller: Principal, connector_id: UUID) -> tuple[Planned | None, SyncJob | None]:
+        """When a connector is read next by itself, and its newest job."""
+        return await self.jobs.schedule(await self._bi_connector(caller, connector_id))
 
     async def check_connector(self, caller: Principal, connector_id: UUID) -> list[Step]:
         """What a sync needs of the connector's tool, tried step by step."""

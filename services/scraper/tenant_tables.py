@@ -2,4 +2,12 @@
 
 from typing import Final
 
-TENANT_TABLES: Final = ("sync_job", "sync_cursor", "sync_origin", "connector", "erased_name")
+TENANT_TABLES: Final = (
+    "sync_job",
+    "sync_cursor",
+    "sync_origin",
+    "schedule_run",
+    "connector_schedule",
+    "connector",
+    "erased_name",
+)

@@ -25,6 +25,7 @@ SQL_LIBRARIES = {
     "libs/common/db.py": "sets the tenant of a transaction",
     "libs/common/outbox.py": "the outbox table",
     "libs/common/jobs.py": "the queue's tables",
+    "libs/common/schedules.py": "the schedules of each service that starts jobs by the clock",
     "libs/common/connector_copy.py": "the copy table of each service that needs connectors",
     "libs/common/collecting/table.py": "the jobs table of each collecting service",
     "libs/common/collecting/places.py": "where each collecting service goes on reading",

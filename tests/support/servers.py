@@ -48,7 +48,10 @@ async def _in_containers() -> AsyncIterator[Servers]:
     from testcontainers.kafka import KafkaContainer
     from testcontainers.postgres import PostgresContainer
 
-    csvlog = "postgres -c logging_collector=on -c log_destination=csvlog -c log_min_duration_statement=0"
+    csvlog = (
+        "postgres -c logging_collector=on -c log_destination=csvlog -c log_min_duration_statement=0"
+        " -c shared_preload_libraries=pg_stat_statements"
+    )
     with (
         PostgresContainer("postgres:18", driver=None) as platform,
         PostgresContainer("postgres:18", driver=None).with_command(csvlog) as warehouse,

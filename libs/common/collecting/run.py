@@ -20,6 +20,7 @@ from libs.common.collecting.table import J, JobTable
 from libs.common.db import Connection, Database
 from libs.common.failures import describe, is_transient
 from libs.common.jobs import MAX_ATTEMPTS, JobRef, RetryLater
+from libs.common.schedules import Schedules
 from libs.common.telemetry import context_of
 
 _RETRY_DELAY = timedelta(seconds=5)
@@ -59,6 +60,7 @@ class Runs(Generic[J]):
     clock: Clock
     metrics: JobMetrics
     send_closings: Callable[[], Awaitable[None]]
+    schedules: Schedules
 
     async def begin(self, ref: JobRef, span: str, run_of: Callable[[J], "Run[J]"]) -> None:
         """Claim a job and carry it on. Raises RetryLater for what may pass by itself."""
@@ -125,6 +127,8 @@ class Run(ABC, Generic[J]):
             ended = await self.runs.table.end_reading(
                 connection, self.job, state, complete=complete, due=due, now=now, error=failure
             )
+            if ended and error:
+                await self.runs.schedules.job_over(connection, ended.tenant, ended.connector_id, ended.id, failed=True)
         if ended is None:
             raise Superseded
         self.runs.metrics.count(ended)

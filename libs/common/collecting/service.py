@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any, Final, Generic
 from uuid import UUID
 
 from libs.common.auth import Principal
@@ -18,10 +18,12 @@ from libs.common.errors import Conflict, NotFound
 from libs.common.events import BiQueryStored, UsageRecompute
 from libs.common.jobs import JobRef, enqueue
 from libs.common.outbox import enqueue as enqueue_event
+from libs.common.schedules import Planned, Schedules
 from libs.common.telemetry import current_traceparent
 from libs.common.topics import USAGE_RECOMPUTE
 
-_CLOSINGS_AT_A_TIME = 100
+SCHEDULE: Final = "schedule"
+_CLOSINGS_AT_A_TIME: Final = 100
 
 
 class JobNotFound(NotFound):
@@ -53,6 +55,7 @@ class JobService(Generic[J]):
     metrics: JobMetrics
     closing_repeat: timedelta
     erased: ErasedNames
+    schedules: Schedules
 
     async def start(self, job: J) -> J:
         """Create and queue a job, or give the one of this id. Raises JobActive where the connector has another."""
@@ -72,7 +75,15 @@ class JobService(Generic[J]):
             raise Conflict("Another job has just ended; try again.")
         raise JobActive(active)
 
-    def beginning(self, caller: Principal, connector: Connector, job_id: UUID) -> dict[str, Any]:
+    async def start_scheduled(self, job: J) -> bool:
+        """Start the job that is due; False where another one of the connector is not over yet."""
+        try:
+            await self.start(job)
+        except JobActive:
+            return False
+        return True
+
+    def beginning(self, requested_by: str, connector: Connector, job_id: UUID) -> dict[str, Any]:
         """The fields of a new job."""
         return {
             "tenant": connector.tenant,
@@ -83,7 +94,7 @@ class JobService(Generic[J]):
             "state": "pending",
             "phase": "waiting",
             "created_at": self.clock(),
-            "requested_by": caller.username or caller.subject,
+            "requested_by": requested_by,
             "traceparent": current_traceparent(),
         }
 
@@ -100,6 +111,13 @@ class JobService(Generic[J]):
         """Jobs of a connector, newest first."""
         async with self.database.tenant(connector.tenant) as connection:
             return await self.table.of_connector(connection, connector.tenant, connector.id, before, limit)
+
+    async def schedule(self, connector: Connector) -> tuple[Planned | None, J | None]:
+        """When a connector's next job starts by itself, and its newest job."""
+        async with self.database.tenant(connector.tenant) as connection:
+            planned = await self.schedules.find(connection, connector.tenant, connector.id)
+            newest = await self.table.of_connector(connection, connector.tenant, connector.id, None, 1)
+        return planned, newest[0] if newest else None
 
     async def cancel(self, caller: Principal, job_id: UUID) -> J:
         """Stop a job at its next batch; what was sent stays. Raises JobNotFound, or 409 for a job that is over."""
@@ -124,6 +142,7 @@ class JobService(Generic[J]):
         await enqueue_event(connection, USAGE_RECOMPUTE, wish, key=key, at=self.clock())
         if job.state in ("completed", "partial"):
             self.metrics.count(job)
+            await self.schedules.job_over(connection, job.tenant, job.connector_id, job.id, failed=False)
         return job
 
     async def forget_tenant(self, connection: Connection, tenant: UUID) -> None:

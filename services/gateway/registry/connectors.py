@@ -17,7 +17,7 @@ from libs.common.connectors import SETTINGS_MODELS, settings_context
 from libs.common.db import Connection, Database
 from libs.common.egress import EgressPolicy, HostNotFound
 from libs.common.errors import Conflict, NotFound
-from libs.common.events import ConnectorChanged
+from libs.common.events import ConnectorChanged, ScheduleRef
 from libs.common.outbox import enqueue
 from libs.common.sealed import KeyRing
 from libs.common.topics import CONNECTOR_CHANGED
@@ -66,6 +66,8 @@ class Connectors:
             version=1,
             created_at=now,
             updated_at=now,
+            cron=body.schedule.cron if body.schedule else None,
+            timezone=body.schedule.timezone if body.schedule else None,
         )
         try:
             async with self.database.tenant(tenant) as connection:
@@ -129,6 +131,9 @@ class Connectors:
             name=old.name if body.name is None else body.name,
             counts_executions=old.counts_executions if body.counts_executions is None else body.counts_executions,
         )
+        if isinstance(body, ReplaceConnector) or "schedule" in body.model_fields_set:
+            wish = body.schedule
+            new = replace(new, cron=wish.cron if wish else None, timezone=wish.timezone if wish else None)
         if wanted == settings and new == old:
             return old
         sealed = self._seal(old.tenant_id, old.id, wanted)
@@ -173,6 +178,13 @@ def deleted(connector: Connector, now: datetime) -> Connector:
     return replace(connector, sealed_settings=None, version=connector.version + 1, updated_at=now, deleted_at=now)
 
 
+def scheduled(connector: Connector) -> ScheduleRef | None:
+    """A connector's schedule as clients and events have it."""
+    if connector.cron is None or connector.timezone is None:
+        return None
+    return ScheduleRef(cron=connector.cron, timezone=connector.timezone)
+
+
 async def _found(finding: Any) -> Connector:
     connector: Connector | None = await finding
     if connector is None:
@@ -195,6 +207,7 @@ async def tell_connector(connection: Connection, connector: Connector) -> None:
         environment=connector.environment,
         counts_executions=connector.counts_executions,
         sealed_settings=connector.sealed_settings,
+        schedule=None if deleted else scheduled(connector),
         **shown,
     )
     await enqueue(connection, CONNECTOR_CHANGED, event, key=str(connector.id), at=connector.updated_at)

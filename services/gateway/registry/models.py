@@ -15,6 +15,8 @@ from pydantic import (
 )
 
 from libs.common.connectors import SETTINGS_MODELS, ConnectorSettings
+from libs.common.events import ScheduleRef
+from libs.common.schedule_bodies import Schedule
 from libs.common.settings import Environment
 from services.gateway.domain import available
 
@@ -114,6 +116,7 @@ class CreateConnector(Body):
     counts_executions: Annotated[
         bool, Field(description="Off where the same executions are mined from the warehouse as well.")
     ] = True
+    schedule: Annotated[Schedule | None, Field(description="Without one, jobs start by request only.")] = None
 
 
 PartialSettings = Annotated[
@@ -128,14 +131,16 @@ class ReplaceConnector(Body):
     name: Label
     settings: PartialSettings
     counts_executions: bool = True
+    schedule: Schedule | None = None
 
 
 class ChangeConnector(Body):
-    """What is named changes, the rest stays."""
+    """What is named changes, the rest stays. `schedule: null` takes the schedule away."""
 
     name: Label | None = None
     settings: PartialSettings | None = None
     counts_executions: bool | None = None
+    schedule: Schedule | None = None
 
 
 class ConnectorBody(BaseModel):
@@ -145,6 +150,7 @@ class ConnectorBody(BaseModel):
     environment: Environment
     counts_executions: bool
     settings: Annotated[dict[str, Any], Field(description="Secrets are shown as `••••`.")]
+    schedule: ScheduleRef | None
     version: Annotated[int, Field(description="Rises with each change.")]
     created_at: datetime
     updated_at: datetime

@@ -23,6 +23,8 @@ class Connector:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None = None
+    cron: str | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,14 @@ class ConnectorFacts:
 
 _CONNECTOR = (
     "tenant_id, id, name, type, environment, counts_executions, sealed_settings, version, created_at, updated_at,"
-    " deleted_at"
+    " deleted_at, cron, timezone"
 )
 
 
 async def insert_connector(connection: Connection, connector: Connector) -> bool:
     """Whether it is new; raises UniqueViolationError (connector_name_taken), ForeignKeyViolationError."""
     done = await connection.execute(
-        f"INSERT INTO connector ({_CONNECTOR}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL)"  # noqa: S608
+        f"INSERT INTO connector ({_CONNECTOR}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11, $12)"  # noqa: S608
         " ON CONFLICT (tenant_id, id) DO NOTHING",
         connector.tenant_id,
         connector.id,
@@ -54,6 +56,8 @@ async def insert_connector(connection: Connection, connector: Connector) -> bool
         connector.version,
         connector.created_at,
         connector.updated_at,
+        connector.cron,
+        connector.timezone,
     )
     return bool(done == "INSERT 0 1")
 
@@ -113,7 +117,7 @@ async def update_connector(connection: Connection, connector: Connector) -> None
     """Write what may change; raises UniqueViolationError (connector_name_taken)."""
     await connection.execute(
         "UPDATE connector SET name = $3, counts_executions = $4, sealed_settings = $5, version = $6, updated_at = $7,"
-        " deleted_at = $8 WHERE tenant_id = $1 AND id = $2",
+        " deleted_at = $8, cron = $9, timezone = $10 WHERE tenant_id = $1 AND id = $2",
         connector.tenant_id,
         connector.id,
         connector.name,
@@ -122,4 +126,6 @@ async def update_connector(connection: Connection, connector: Connector) -> None
         connector.version,
         connector.updated_at,
         connector.deleted_at,
+        connector.cron,
+        connector.timezone,
     )

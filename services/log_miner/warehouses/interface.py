@@ -28,12 +28,17 @@ class WarehouseError(BadGateway):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One execution of one statement. The statement may hold literals: it never leaves the process as it is."""
+    """One execution of one statement, or `count` of them. Its text may hold literals and never leaves the process.
+
+    `executed_at` of several is the moment by which they had run; the comment around their text is one's of them.
+    """
 
     resource_id: str
     statement: str = field(repr=False)
     user: str | None
     executed_at: datetime
+    count: int = 1
+    own_comment: bool = True
 
 
 @dataclass(frozen=True, slots=True)

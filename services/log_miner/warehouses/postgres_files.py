@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from libs.common.db import Connection
 from services.log_miner.warehouses.csv_records import LogLine, certain_start, parse_records
@@ -13,14 +13,16 @@ from services.log_miner.warehouses.interface import Cursor, Position
 _CHUNK_BYTES = 512 * 1024
 _LONGEST_RECORD_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 256
+# Servers show modification times in whole seconds, and file systems lag.
+_MODIFIED_SLACK = timedelta(minutes=1)
 
 _FILES = (
-    "/* tidemark lists log files */ SELECT name, size, modification FROM pg_ls_logdir() "
+    "SELECT /* tidemark lists log files */ name, size, modification FROM pg_ls_logdir() "
     "WHERE name LIKE '%.csv' ORDER BY modification, name"
 )
 # The binary form: a cut may fall inside a character.
-_READ = """/* tidemark reads the log */
-SELECT pg_read_binary_file(current_setting('log_directory') || '/' || $1, $2, $3, true)"""
+_READ = """SELECT /* tidemark reads the log */
+    pg_read_binary_file(current_setting('log_directory') || '/' || $1, $2, $3, true)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class FileLog:
         total = sum(file.size for file in files) or 1
         done = 0
         for file in files:
-            if since and file.modified < since and file.name not in cursor:
+            if since and file.modified < since - _MODIFIED_SLACK and file.name not in cursor:
                 yield Read(file.name, (), _Place(file.size).position(file.size), (done + file.size) / total)
             else:
                 async for read in self._file(file, cursor.get(file.name), done, total):

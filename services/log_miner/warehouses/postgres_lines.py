@@ -11,6 +11,7 @@ from services.log_miner.warehouses.interface import Execution
 from services.log_miner.warehouses.log_time import LogClock, UnknownZone
 
 APPLICATION = "tidemark"
+# Behind a statement's first word: since Postgres 18 what stands before it is not kept by pg_stat_statements.
 OWN_TAG = "/* tidemark "
 
 # `execute fetch from` is a cursor's next page of an execution that was counted already; `parse` and `bind`
@@ -53,14 +54,22 @@ def _is_usage(statement: str, at: int) -> bool:
 
 def is_ours(line: LogLine, statement: str) -> bool:
     """Whether the statement is the miner's or another service's of this system."""
-    return line.application == APPLICATION or OWN_TAG in statement[:64]
+    return line.application == APPLICATION or is_tagged(statement)
+
+
+def is_tagged(statement: str) -> bool:
+    """Whether the statement says itself that it is ours."""
+    return OWN_TAG in statement[:64]
+
+
+def prepared_text(statement: str) -> str:
+    """What PREPARE prepares; any other statement as it is."""
+    return _PREPARE.sub("", statement, count=1)
 
 
 def _sql(line: LogLine, statement: str) -> str:
     """What ran: the prepared text behind an EXECUTE, else the statement itself."""
-    if line.prepared is None:
-        return statement
-    return _PREPARE.sub("", line.prepared, count=1)
+    return statement if line.prepared is None else prepared_text(line.prepared)
 
 
 @dataclass(slots=True)

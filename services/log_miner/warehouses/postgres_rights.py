@@ -1,7 +1,5 @@
 """What reading the log takes: rights and settings, each with the statement that grants it."""
 
-from collections.abc import AsyncIterator
-
 import asyncpg
 
 from libs.common.connectors import PostgresSettings
@@ -11,23 +9,23 @@ from services.log_miner.warehouses.postgres_errors import warehouse_error
 
 READ_FUNCTION = "pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)"
 
-_FILE_RIGHTS = """/* tidemark checks rights */
-SELECT has_function_privilege('pg_catalog.pg_ls_logdir()', 'EXECUTE') AS list_files,
+_FILE_RIGHTS = """SELECT /* tidemark checks rights */
+    has_function_privilege('pg_catalog.pg_ls_logdir()', 'EXECUTE') AS list_files,
        pg_has_role(current_user, 'pg_read_all_settings', 'USAGE') AS see_directory,
        has_function_privilege('pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean)', 'EXECUTE') AS read_file,
        quote_ident(current_user) AS role"""
-_TABLE_RIGHTS = """/* tidemark checks rights */
-SELECT to_regclass($1) IS NOT NULL AS known, has_table_privilege(to_regclass($1)::oid, 'SELECT') AS may_read"""
-_ROLE = "/* tidemark checks rights */ SELECT quote_ident(current_user)"
-_SETTINGS = """/* tidemark checks settings */
-SELECT name, setting, source FROM pg_settings
+_TABLE_RIGHTS = """SELECT /* tidemark checks rights */
+    to_regclass($1) IS NOT NULL AS known, has_table_privilege(to_regclass($1)::oid, 'SELECT') AS may_read"""
+_ROLE = "SELECT /* tidemark checks rights */ quote_ident(current_user)"
+_SETTINGS = """SELECT /* tidemark checks settings */
+    name, setting, source FROM pg_settings
 WHERE name IN ('logging_collector', 'log_destination', 'log_min_duration_statement', 'log_statement', 'lc_messages')"""
-_PROBE_FILE = """/* tidemark reads the log */
-SELECT length(pg_read_binary_file(current_setting('log_directory') || '/' || name, 0, 1, true))
+_PROBE_FILE = """SELECT /* tidemark reads the log */
+    length(pg_read_binary_file(current_setting('log_directory') || '/' || name, 0, 1, true))
 FROM (SELECT name FROM pg_ls_logdir() WHERE name LIKE '%.csv' ORDER BY modification DESC LIMIT 1) AS newest"""
 # The name of a table is no parameter; this function takes it as text, quoted by the server.
-_PROBE_TABLE = """/* tidemark reads the log */
-SELECT query_to_xml('SELECT 1 FROM ' || to_regclass($1) || ' LIMIT 1', true, false, '')::text"""
+_PROBE_TABLE = """SELECT /* tidemark reads the log */
+    query_to_xml('SELECT 1 FROM ' || to_regclass($1) || ' LIMIT 1', true, false, '')::text"""
 _TABLE_RECIPE = (
     "Set log_table to a foreign table of file_fdw over the csvlog (see the documentation of file_fdw, which has the"
     " columns), and grant SELECT on it."
@@ -129,26 +127,12 @@ def _statements(value: dict[str, str], source: str) -> Step:
     return Step("setting log_min_duration_statement", False, detail, fix)
 
 
-async def probe(connection: Connection, settings: PostgresSettings, statement: str, *arguments: object) -> Step:
+async def probe_log(connection: Connection, settings: PostgresSettings, reader: str) -> Step:
     """Read one piece of the log for real."""
+    arguments = (_PROBE_TABLE, settings.log_table) if reader == "file_fdw" else (_PROBE_FILE,)
     try:
-        await connection.fetchval(statement, *arguments)
+        await connection.fetchval(*arguments)
     except Exception as error:
         failure: WarehouseError = warehouse_error(error, settings)
         return Step("read the log", False, failure.detail, "See the server's log for the refused statement.")
     return Step("read the log", True, "a piece of the log was read")
-
-
-async def all_steps(connection: Connection, settings: PostgresSettings) -> AsyncIterator[Step]:
-    """Settings, rights, and a piece of the log where the rights suffice."""
-    for step in await log_settings(connection):
-        yield step
-    reader, steps = await usable_reader(connection, settings)
-    for step in steps:
-        yield step
-    if all(step.ok for step in steps):
-        yield await probe(connection, settings, *_probe_of(reader, settings))
-
-
-def _probe_of(reader: str, settings: PostgresSettings) -> tuple[str, *tuple[object, ...]]:
-    return (_PROBE_TABLE, settings.log_table) if reader == "file_fdw" else (_PROBE_FILE,)

@@ -10,22 +10,21 @@ from services.log_miner.warehouses.postgres_files import Read
 
 _LINES = 2_000
 
-_TABLES = """/* tidemark finds log tables */
-WITH RECURSIVE tree(oid) AS (
+_TABLES = """WITH RECURSIVE /* tidemark finds log tables */ tree(oid) AS (
     SELECT to_regclass($1)::oid UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
 )
 SELECT tree.oid::regclass::text FROM tree JOIN pg_class c ON c.oid = tree.oid WHERE c.relkind IN ('f', 'r', 'v')
 ORDER BY 1"""
 # Only LOG lines of this database carry text, and of `detail` only what PREPARE said: bind values stay on the server.
-_SELECT = """/* tidemark reads the log */
-SELECT to_char(log_time::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS') || ' UTC' AS log_time,
+_SELECT = """SELECT /* tidemark reads the log */
+    to_char(log_time::timestamptz AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS') || ' UTC' AS log_time,
        coalesce(user_name, '') AS user_name, coalesce(database_name, '') AS database_name,
        session_id, session_line_num::int8 AS line_num, coalesce(command_tag, '') AS tag, error_severity,
        CASE WHEN error_severity = 'LOG' AND database_name = current_database() THEN message ELSE '' END AS message,
        CASE WHEN detail LIKE '{prepared}%' THEN detail END AS detail, coalesce(application_name, '') AS application
 FROM {table} OFFSET {offset} LIMIT {limit}"""
-_FIRST = "/* tidemark identifies the log */ SELECT session_id || ':' || session_line_num FROM {table} LIMIT 1"
-_COUNT = "/* tidemark measures the log */ SELECT count(*) FROM {table}"
+_FIRST = "SELECT /* tidemark identifies the log */ session_id || ':' || session_line_num FROM {table} LIMIT 1"
+_COUNT = "SELECT /* tidemark measures the log */ count(*) FROM {table}"
 
 
 def _line(row: "tuple[str, ...]") -> LogLine:

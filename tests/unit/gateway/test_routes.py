@@ -15,6 +15,7 @@ TABLE = RouteTable()
     [
         ("POST", f"/connectors/{ID}/query-log-mining", "POST /connectors/{connector_id}/query-log-mining"),
         ("POST", f"/connectors/{ID}/test", "POST /connectors/{connector_id}/test"),
+        ("GET", f"/connectors/{ID}/schedule", "GET /connectors/{connector_id}/schedule"),
         ("GET", f"/mining-jobs/{ID}", "GET /mining-jobs/{job_id}"),
         ("GET", "/spaces", "GET /spaces"),
         ("PATCH", "/spaces/shop", "PATCH /spaces/{slug}"),
