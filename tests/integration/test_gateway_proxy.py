@@ -66,7 +66,7 @@ async def test_a_type_that_is_no_warehouse_is_not_mined(gateway: Front, tenant: 
     bi_tool = uuid4()
     await gateway.sql(
         "INSERT INTO gateway.connector (tenant_id, id, name, type, environment, counts_executions, sealed_settings,"
-        " version, created_at, updated_at) VALUES ($1, $2, 'BI', 'superset', 'production', true, 'v1.k1.AAAA', 1,"
+        " version, created_at, updated_at) VALUES ($1, $2, 'BI', 'metabase', 'production', true, 'v1.k1.AAAA', 1,"
         " '2026-01-01Z', '2026-01-01Z')",
         tenant,
         bi_tool,
@@ -78,7 +78,7 @@ async def test_a_type_that_is_no_warehouse_is_not_mined(gateway: Front, tenant: 
     assert len(gateway.upstream.seen) == before
     assert (await gateway.call("POST", f"/connectors/{bi_tool}/test", tenant=tenant)).status == 200
     shown = await gateway.call("GET", f"/connectors/{bi_tool}", tenant=tenant)
-    assert (shown.status, shown.body["settings"]) == (200, {"type": "superset"})
+    assert (shown.status, shown.body["settings"]) == (200, {"type": "metabase"})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_a_service_that_is_away_is_503(platform: Platform) -> None:
             assert (answer.status, answer.body["code"]) == (503, "unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
         document = (await gateway.call("GET", "/openapi.json", tenant=None)).body
-        assert document["x-unavailable-services"] == ["aggregator", "log_miner"]
+        assert document["x-unavailable-services"] == ["aggregator", "log_miner", "scraper"]
 
 
 async def test_more_than_it_can_carry_is_refused(platform: Platform) -> None:
