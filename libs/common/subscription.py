@@ -35,6 +35,7 @@ DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 _REVOKE_PATIENCE = 20.0
 # Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
 _STUCK_AFTER = 120.0
+_COMMIT_SECONDS: Final = 10.0
 _log = structlog.get_logger()
 
 
@@ -219,10 +220,15 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         if not verdict.commit:
             return
         try:
-            await consumer.commit(verdict.commit)
+            async with asyncio.timeout(_COMMIT_SECONDS):
+                await consumer.commit(verdict.commit)
         except (CommitFailedError, IllegalStateError):
             # The group has moved on: another member reads these records again, handlers take them twice.
             _log.warning("offsets not committed after a rebalance", topic=self.topic.name)
+        except TimeoutError:
+            # After a crash of the broker the client may wait for a coordinator for minutes. The next commit covers
+            # these records; if there is none, handlers take them twice.
+            _log.warning("offsets not committed in time", topic=self.topic.name)
         self._next.update(verdict.commit)
 
     def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:
