@@ -35,7 +35,7 @@ DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 _REVOKE_PATIENCE = 20.0
 # Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
 _STUCK_AFTER = 120.0
-_COMMIT_SECONDS: Final = 10.0
+_COMMIT_SECONDS = 10.0
 _log = structlog.get_logger()
 
 
