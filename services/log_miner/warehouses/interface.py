@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
+from libs.common.collecting.check import Step as Step
+from libs.common.collecting.places import Cursor as Cursor
+from libs.common.collecting.places import Position as Position
 from libs.common.errors import BadGateway
 from libs.common.sql import DefaultNames, Dialect
-
-# Opaque to everybody but the warehouse that made it; one per part of the log (a file, a view).
-Position = Mapping[str, Any]
-Cursor = Mapping[str, Position]
 
 
 class WarehouseError(BadGateway):
@@ -50,16 +49,6 @@ class Batch:
     cursor: Mapping[str, Position | None]
     progress: float
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a connection check: what was tried, how it went, and what would repair it."""
-
-    step: str
-    ok: bool
-    detail: str
-    fix: str | None = None
 
 
 class OpenWarehouse(Protocol):
