@@ -58,3 +58,49 @@ class ConnectorError(QueryError):
 def invalid(field: str, message: str) -> QueryValidationError:
     """A rule that one field breaks."""
     return QueryValidationError(message, errors={field: [message]})
+
+
+# The words are the specification's ("Common Setup Errors").
+class SecretNotFound(SecretResolutionError):
+    """The app has no secret with this key."""
+
+    def __init__(self, field: str = "secret_key") -> None:
+        super().__init__("Secret not found", errors={field: ["Secret not found"]}, details=_solved("Create the secret."))
+
+
+class SecretTypeNotFound(SecretResolutionError):
+    """The tenant lacks the row of the secret's type."""
+
+    def __init__(self, field: str = "secret_key") -> None:
+        solution = "Create the type, or ask the operator to seed the tenant's types again."
+        message = "Secret type not found"
+        super().__init__(message, errors={field: [message]}, details=_solved(solution))
+
+
+class UnsupportedDatasource(SecretResolutionError):
+    """The secret's type does not open connections: its slug does not begin with `analytics-`."""
+
+    def __init__(self) -> None:
+        message = "Unsupported analytics datasource"
+        solution = "Use a secret of a type such as analytics-postgres, not postgres."
+        super().__init__(message, errors={"secret_key": [message]}, details=_solved(solution))
+
+
+class DriverNotSupported(SecretResolutionError):
+    """An `analytics-…` type that no driver serves."""
+
+    def __init__(self) -> None:
+        message = "Driver not supported"
+        solution = "Use analytics-postgres, -mysql, -redshift, -elasticsearch or -clickhouse."
+        super().__init__(message, errors={"secret_key": [message]}, details=_solved(solution))
+
+
+class TenantSchemaRequired(QueryValidationError):
+    """An internal query is run by a token that names no tenant."""
+
+    def __init__(self) -> None:
+        super().__init__("Tenant schema required", details=_solved("Call the API with a token that names a tenant."))
+
+
+def _solved(solution: str) -> dict[str, object]:
+    return {"solution": solution}

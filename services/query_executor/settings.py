@@ -1,7 +1,34 @@
 """Settings of query_executor."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from libs.common.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Nothing beyond what every service reads."""
+    """What query_executor reads beyond every service's settings."""
+
+    egress_allow: Annotated[
+        tuple[str, ...],
+        Field(description="JSON list of networks and host names that secrets may name although not public."),
+    ] = ()
+    query_rows: Annotated[int, Field(ge=1, description="Most rows of a result, where its secret says nothing.")] = (
+        10_000
+    )
+    query_rows_ceiling: Annotated[int, Field(ge=1, description="Most rows that a secret may allow.")] = 1_000_000
+    query_bytes: Annotated[int, Field(ge=1, description="Most bytes of a result's rows as JSON.")] = 50 * 1024 * 1024
+    query_seconds: Annotated[
+        float, Field(gt=0, description="Time limit of a statement, where its secret says nothing.")
+    ] = 30.0
+    query_seconds_ceiling: Annotated[float, Field(gt=0, description="Longest time that a secret may allow.")] = 300.0
+    connections_per_secret: Annotated[
+        int, Field(ge=1, le=100, description="Connections of one process to the server of one secret.")
+    ] = 10
+    idle_connection_seconds: Annotated[
+        float, Field(gt=0, description="A connection that is unused for this long is closed.")
+    ] = 60.0
+    pooled_secrets: Annotated[
+        int, Field(ge=1, description="Secrets whose connections one process keeps; the longest unused are closed.")
+    ] = 200

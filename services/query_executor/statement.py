@@ -46,6 +46,8 @@ class Slot:
     value: Scalar | tuple[Scalar, ...] = field(repr=False)
     origin: Origin
     path: str
+    separator: str | None = None  # what its author joined a list with
+    native: bool = False  # stands outside quotes in a search, so it keeps its JSON type
 
 
 TOKEN_PREFIX = "tdmk"  # noqa: S105 - begins the tokens that stand for values

@@ -1,0 +1,204 @@
+"""PostgreSQL through asyncpg: one prepared statement in a read-only transaction, read by a cursor, rolled back."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+from asyncpg.cursor import Cursor
+from asyncpg.prepared_stmt import PreparedStatement
+
+from libs.common.db import Connection, Pool
+from services.query_executor.drivers import Column, Limits, Row
+from services.query_executor.drivers.budget import Budget
+from services.query_executor.drivers.postgres_binding import Binding
+from services.query_executor.drivers.postgres_errors import named_failures
+from services.query_executor.drivers.postgres_values import Conversion, prepare_types
+from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
+from services.query_executor.errors import QueryValidationError
+from services.query_executor.secret_types import SqlConnection
+from services.query_executor.statement import Bound
+
+_CONNECT_SECONDS: Final = 10.0
+_LOCK_SECONDS: Final = 5
+_FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 64, 1000, 4 * 1024 * 1024
+_RELEASE_SECONDS: Final = 10.0
+_SESSION: Final = {
+    "application_name": "tidemark-query",
+    "default_transaction_read_only": "on",
+    "lock_timeout": str(_LOCK_SECONDS * 1000),
+}
+
+
+class _TlsFor(ssl.SSLContext):
+    """Verifies the name that the user typed, although the address that was checked is dialled."""
+
+    host: str
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        return super().wrap_bio(*args, **(kwargs | {"server_hostname": self.host}))
+
+
+def _verified(host: str) -> ssl.SSLContext:
+    context = _TlsFor(ssl.PROTOCOL_TLS_CLIENT)
+    context.host = host
+    context.load_default_certs()
+    return context
+
+
+async def _discard(connection: Connection) -> None:
+    """asyncpg has rolled back; nothing of the session stays for the next statement."""
+    await connection.execute("DISCARD ALL")
+
+
+async def _give_back(pool: Pool, connection: Connection) -> None:
+    """Roll back and return; a connection that does not answer is dropped."""
+    try:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK", timeout=_RELEASE_SECONDS)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+    finally:
+        await pool.release(connection, timeout=_RELEASE_SECONDS)
+
+
+class PostgresRows:
+    """The rows of an open cursor. Batches are small where rows are wide."""
+
+    def __init__(self, cursor: "Cursor[Any]", statement: "PreparedStatement[Any]", limits: Limits, budget: Budget) -> None:
+        kinds = statement.get_attributes()
+        self.columns = tuple(Column(each.name, each.type.name) for each in kinds)
+        self.available: int | None = None
+        self._cursor = cursor
+        self._convert = Conversion([each.type for each in kinds])
+        self._limits = limits
+        self._budget = budget
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
+        wanted, size = self._limits.rows + 1, _FIRST_ROWS
+        while wanted > 0:
+            asked = min(wanted, size)
+            with named_failures(self._budget.seconds):
+                async with self._budget.spent():
+                    records = await self._cursor.fetch(asked)
+                rows = self._convert(records)
+            if records:
+                yield rows
+            if len(records) < asked:
+                return
+            wanted -= len(records)
+            size = _next_size(records)
+
+
+def _next_size(records: Sequence[asyncpg.Record]) -> int:
+    """So many rows as those of this batch make about 4 MiB."""
+    some = records[:: max(1, len(records) // 16)]
+    size = sum(len(value) for record in some for value in record if isinstance(value, (str, bytes)))
+    return max(1, min(_MOST_ROWS, _BATCH_BYTES * len(some) // (size + 1)))
+
+
+class PostgresDriver:
+    """One version of one secret. Connections are made when needed, and closed when unused."""
+
+    def __init__(self, source: Source, resolve: Resolve, pooling: Pooling) -> None:
+        assert isinstance(source.connection, SqlConnection)
+        self._settings: SqlConnection = source.connection
+        self._ssl_mode = source.settings.ssl_mode
+        self._resolve = resolve
+        self._pooling = pooling
+        self._binding = Binding()
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
+
+    async def _connect(self, *_: object, **options: Any) -> Connection:
+        """Log in at the address that was checked just now."""
+        settings = self._settings
+        connection = await asyncpg.connect(
+            host=await self._resolve(*settings.target),
+            port=settings.port,
+            user=settings.username,
+            password=settings.password.get_secret_value(),
+            database=settings.database,
+            ssl=_verified(settings.host) if self._ssl_mode == "verify-full" else self._ssl_mode,
+            timeout=_CONNECT_SECONDS,
+            statement_cache_size=0,  # DISCARD ALL drops prepared statements
+            server_settings=_SESSION,
+            **options,
+        )
+        await prepare_types(connection)
+        return connection
+
+    async def _opened(self) -> Pool:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    connect=self._connect,
+                    reset=_discard,
+                    min_size=0,
+                    max_size=self._pooling.connections,
+                    max_inactive_connection_lifetime=self._pooling.idle_seconds,
+                )
+            return self._pool
+
+    @asynccontextmanager
+    async def _borrowed(self, budget: Budget) -> AsyncIterator[Connection]:
+        with named_failures(budget.seconds):
+            pool = await self._opened()
+            async with budget.spent():
+                connection = await pool.acquire()
+        try:
+            yield connection
+        finally:
+            # To its end even if we are cancelled: a cancelled statement must have stopped on the server.
+            await asyncio.shield(_give_back(pool, connection))
+
+    @asynccontextmanager
+    async def run(self, bound: Bound, limits: Limits) -> AsyncIterator[PostgresRows]:
+        """Run one statement read-only."""
+        budget = Budget(limits.seconds)
+        async with self._borrowed(budget) as connection:
+            with named_failures(limits.seconds):
+                async with budget.spent():
+                    statement, arguments = await self._prepared(connection, bound, limits)
+                    cursor = await statement.cursor(*arguments)
+                rows = PostgresRows(cursor, statement, limits, budget)
+            yield rows
+
+    async def _prepared(
+        self, connection: Connection, bound: Bound, limits: Limits
+    ) -> "tuple[PreparedStatement[Any], list[str | None]]":
+        """In its transaction. Types that were learned before the server's objects changed are learned again."""
+        for again in (True, False):
+            prepared = await self._binding.prepared(connection, bound)
+            await connection.execute(_begin(limits))
+            try:
+                statement = await connection.prepare(prepared.text)
+                break
+            except asyncpg.SyntaxOrAccessError:
+                if not (again and self._binding.forget(bound)):
+                    raise
+                await connection.execute("ROLLBACK")
+        if len(statement.get_parameters()) != len(prepared.places):
+            raise QueryValidationError("A placeholder does not stand where the server reads a value.")
+        return statement, prepared.arguments(bound)
+
+    async def close(self) -> None:
+        """Wait for statements that run, then say goodbye to the server."""
+        if self._pool is not None:
+            await self._pool.close()
+
+
+def _begin(limits: Limits) -> str:
+    milliseconds = max(1, int(limits.seconds * 1000))
+    return (
+        f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds};"
+        f" SET LOCAL lock_timeout = {min(milliseconds, _LOCK_SECONDS * 1000)};"
+        f" SET LOCAL idle_in_transaction_session_timeout = {milliseconds + 60_000}"
+    )
+
+
+def maker(resolve: Resolve, pooling: Pooling) -> Make:
+    """Makes drivers of this engine."""
+    return lambda source: PostgresDriver(source, resolve, pooling)

@@ -1,0 +1,97 @@
+"""Every name before a bracket, as the author wrote it: that is what the server will call, whatever the parser makes of it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sqlglot.tokens import Token, TokenType
+
+from services.query_executor.guard.names import PLAIN, functions, never
+from services.query_executor.guard.policy import Policy
+from services.query_executor.guard.refusal import place, refused
+from services.query_executor.statement import Engine
+
+# Words of the grammar that stand before a bracket and call nothing. Only unquoted: "in"(1) is a call.
+_GRAMMAR: Final = frozenset(
+    """
+    in values as over filter using and or not xor exists any some all from join on where having select distinct by union
+    except intersect minus when then else case end between like ilike rlike regexp is limit offset with lateral group sets
+    rollup cube materialized only columns nested path passing pivot unpivot for prewhere global against system bernoulli
+    zone to similar escape key index partition sample symmetric overlaps apply replace interpolate step fill ordinality
+    separator div mod return table recursive asof rows range first next top ties qualify tablesample array operator
+    return collate binary set default unnest within of asc desc percent window cast try_cast
+    """.split()
+)
+_TYPES: Final = frozenset({"varying", "zone", "precision"})
+
+
+class Call(NamedTuple):
+    """`name` in lower case with its schema, if any; `quoted` when written as a quoted name."""
+
+    name: str
+    quoted: bool
+    offset: int
+
+
+def calls(tokens: Sequence[Token]) -> Iterator[Call]:
+    """Yield what stands before each opening bracket and could be a function."""
+    for position, token in enumerate(tokens[:-1]):
+        if tokens[position + 1].token_type is not TokenType.L_PAREN:
+            continue
+        quoted = token.token_type is TokenType.IDENTIFIER
+        word = token.text if quoted else token.text.rsplit(maxsplit=1)[-1]
+        if quoted or word[:1].isalpha() or word[:1] in ("_", "#"):
+            yield Call(".".join([*_qualifiers(tokens, position), word.lower()]), quoted, token.start)
+
+
+def _qualifiers(tokens: Sequence[Token], position: int) -> list[str]:
+    found: list[str] = []
+    while position >= 2 and tokens[position - 1].token_type is TokenType.DOT:
+        position -= 2
+        found.insert(0, tokens[position].text.lower())
+    return found
+
+
+def prove_calls(
+    text: str, tokens: Sequence[Token], aliases: Mapping[str, int], engine: Engine, policy: Policy
+) -> tuple[str, ...]:
+    """Refuse every call that the lists and the policy do not allow; the names that are called.
+
+    `aliases`: how often a name before a bracket is a table's alias with columns: `AS g (a, b)`.
+    """
+    left = Counter(aliases)
+    called: dict[str, None] = {}
+    for call in calls(tokens):
+        where = place(text, call.offset)
+        bare = call.name.removeprefix("pg_catalog.") if engine.dialect in ("postgres", "redshift") else call.name
+        _never(bare, call, engine, where)
+        if not call.quoted and bare in _GRAMMAR or (engine.dialect != "clickhouse" and bare in _TYPES):
+            continue
+        if functions(engine).allow(bare) or bare in policy.functions or _table_function(engine, bare):
+            called[bare] = None
+        elif left[call.name] > 0:
+            left[call.name] -= 1
+        else:
+            raise _unknown(call.name, where)
+    return tuple(called)
+
+
+def _table_function(engine: Engine, name: str) -> bool:
+    return name in functions(engine).tables
+
+
+def _never(bare: str, call: Call, engine: Engine, where: str) -> None:
+    last = bare.rpartition(".")[2]
+    if never(engine, last):
+        raise refused(f"The function {last} is never allowed ({where}).")
+    if not PLAIN.fullmatch(last) and call.quoted and not last.isidentifier() and " " not in last:
+        raise refused(f"A function's name may hold only letters, digits and underscores ({where}).")
+
+
+def _unknown(name: str, where: str) -> Exception:
+    if not all(PLAIN.fullmatch(part) for part in name.split(".")):
+        return refused(f"A function's name may hold only letters, digits and underscores ({where}).")
+    return refused(
+        f"The function {name} is not on the list of functions that only read ({where}). If it is safe, add it to "
+        "allowed_functions of the connection's secret."
+    )
