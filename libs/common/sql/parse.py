@@ -44,7 +44,7 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
     `source` still holds the literals, `anonymised` has `?` for each. What the first does not yield
     the second may: with `?`, then with a number or a string in its place.
     """
-    if _too_deep(anonymised) or _too_many_bare_joins(anonymised):
+    if too_costly(anonymised):
         return None
     candidates = [source] if len(source) <= _MAX_SOURCE else []
     if len(anonymised) <= _MAX_PARSED:
@@ -56,6 +56,11 @@ def parse(source: str, anonymised: str, dialect: Dialect) -> list[exp.Expr] | No
         return next((trees for trees in found if trees), None)
     except RecursionError:  # another candidate is nested as deeply
         return None
+
+
+def too_costly(anonymised: str) -> bool:
+    """Whether the parser would take too long over this, or recurse too deeply; literals must be gone."""
+    return _too_deep(anonymised) or _too_many_bare_joins(anonymised)
 
 
 def _too_deep(text: str) -> bool:

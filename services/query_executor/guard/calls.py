@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
 
 from services.query_executor.guard.names import PLAIN, functions, never
@@ -16,10 +17,10 @@ _GRAMMAR: Final = frozenset(
     """
     in values as over filter using and or not xor exists any some all from join on where having select distinct by union
     except intersect minus when then else case end between like ilike rlike regexp is limit offset with lateral group sets
-    rollup cube materialized only columns nested path passing pivot unpivot for prewhere global against system bernoulli
+    rollup cube materialized only columns nested path passing pivot unpivot for prewhere global against
     zone to similar escape key index partition sample symmetric overlaps apply replace interpolate step fill ordinality
     separator div mod return table recursive asof rows range first next top ties qualify tablesample array operator
-    return collate binary set default unnest within of asc desc percent window cast try_cast
+    return collate binary set default within of asc desc percent window
     """.split()
 )
 _TYPES: Final = frozenset({"varying", "zone", "precision"})
@@ -38,6 +39,8 @@ def calls(tokens: Sequence[Token]) -> Iterator[Call]:
     for position, token in enumerate(tokens[:-1]):
         if tokens[position + 1].token_type is not TokenType.L_PAREN:
             continue
+        if position and tokens[position - 1].token_type is TokenType.TABLE_SAMPLE:
+            continue  # a method: TABLESAMPLE SYSTEM (1)
         quoted = token.token_type is TokenType.IDENTIFIER
         word = token.text if quoted else token.text.rsplit(maxsplit=1)[-1]
         if quoted or word[:1].isalpha() or word[:1] in ("_", "#"):
@@ -74,6 +77,14 @@ def prove_calls(
         else:
             raise _unknown(call.name, where)
     return tuple(called)
+
+
+def prove_applied(root: exp.Expr, engine: Engine) -> None:
+    """ClickHouse calls a function by its bare name in `* APPLY(sum)`."""
+    for applied in root.find_all(exp.Apply):
+        name = applied.expression
+        if isinstance(name, (exp.Var, exp.Identifier, exp.Column)) and not functions(engine).allow(name.name.lower()):
+            raise refused("APPLY may only name a function of the list of functions that only read.")
 
 
 def _table_function(engine: Engine, name: str) -> bool:

@@ -32,7 +32,9 @@ def peel(text: str, engine: Engine) -> Peeled:
     if (kinds := _KINDS.get(engine)) and (kind := kinds.match(text, end)):
         end = kind.end()
     if not _QUERY.match(text, end):
-        if engine is Engine.MYSQL and not re.match(r"\s*(?:analyze|\w+\s*=|for\b|update|delete|insert|replace)", text[end:], re.IGNORECASE):
+        if engine is Engine.MYSQL and not re.match(
+            r"\s*(?:analyze|\w+\s*=|for\b|update|delete|insert|replace)", text[end:], re.IGNORECASE
+        ):
             return Peeled(text, 0)
         raise refused("Only plain EXPLAIN of a query is allowed; EXPLAIN ANALYZE would run the statement.")
     return Peeled(text[: match.start(2)] + " " * (end - match.start(2)) + text[end:], end)

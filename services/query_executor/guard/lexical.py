@@ -16,8 +16,6 @@ from services.query_executor.guard.refusal import place, refused
 from services.query_executor.statement import Engine
 
 MAX_TEXT: Final = 64 * 1024
-# The compiled parser recurses on these without a bracket; far fewer are ever needed.
-MAX_CHAIN: Final = 150
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u2028\u2029\ufeff]")
 _BLANK: Final = re.compile(r"[ \t\r\n\f]*")
 _EXECUTABLE: Final = ("/*!", "/*m!", "/*+", "--+")
@@ -25,19 +23,25 @@ _QUOTES: Final = "'\"`"
 # A plain literal, read with and without backslash escapes.
 _PLAIN: Final = re.compile(r"'[^']*(?:''[^']*)*'")
 _ESCAPED: Final = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
-_CHAINING: Final = {
-    TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.CASE, TokenType.INTERVAL,
-    TokenType.BETWEEN, TokenType.ARROW, TokenType.FARROW, TokenType.PLACEHOLDER, TokenType.DISTINCT, TokenType.LATERAL,
-    TokenType.CAST if hasattr(TokenType, "CAST") else TokenType.NOT, TokenType.EXISTS, TokenType.ANY, TokenType.ALL,
-    TokenType.SOME, TokenType.CARET, TokenType.DCARET if hasattr(TokenType, "DCARET") else TokenType.CARET,
-}  # fmt: skip
 
 
-def lex(text: str, engine: Engine) -> list[Token]:
-    """The statement's tokens without comments and without a closing semicolon."""
+def special(text: str, engine: Engine) -> list[Span]:
+    """Literals, quoted names and comments, where they are plain. Raises QueryValidationError for those that are not."""
     if len(text) > MAX_TEXT:
         raise refused(f"The query is longer than {MAX_TEXT:,} characters; shorten it.")
-    special = list(_spans(text, engine))
+    return list(_spans(text, engine))
+
+
+def without_comments(text: str, special: Sequence[Span]) -> str:
+    """The text with blanks for its comments, so that places stay."""
+    for span in special:
+        if span.kind is Kind.COMMENT:
+            text = text[: span.start] + re.sub(r"[^\n]", " ", text[span.start : span.end]) + text[span.end :]
+    return text
+
+
+def lex(text: str, special: Sequence[Span], engine: Engine) -> list[Token]:
+    """The statement's tokens without comments and without a closing semicolon."""
     if too_costly(_blanked(text, special)):
         raise refused("The query is nested too deeply or joins too many tables without a condition; simplify it.")
     tokens = _tokens(text, engine)
@@ -125,9 +129,7 @@ def _single(text: str, tokens: list[Token]) -> list[Token]:
         tokens = tokens[:-1]
     if not tokens:
         raise refused("The query is empty.")
-    chain = 0
     for token in tokens:
         if token.token_type is TokenType.SEMICOLON:
             raise refused(f"Only one statement is allowed; remove what follows ({place(text, token.start)}).")
-        chain += token.token_type in _CHAINING
     return tokens

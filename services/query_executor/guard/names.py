@@ -24,7 +24,7 @@ _NEVER_POSTGRES: Final = (
     r"set_config|current_setting|setval|nextval|currval|lastval|setseed|txid_current|current_query|currtid\w*|"
     r"(?:query|table|schema|database|cursor)_to_xml\w*|ts_stat|ts_rewrite|xpath_table|xslt_process|crosstab\w*|connectby|"
     r"normal_rand|http\w*|urlencode_http|net\.\w+|plv8\w*|aws_(?:s3|lambda)\w*|cron\w*|sys_exec|sys_eval|copy\w*|"
-    r"create_\w+|drop_\w+|add_\w+policy|run_job|alter_job|undo_\w+|execute\w*|exec|shell|system"
+    r"create_\w+|drop_\w+|add_\w+policy|run_job|alter_job|undo_\w+|execute\w*|exec|shell"
 )
 _NEVER_MYSQL: Final = (
     r"sleep|benchmark|load_file|get_lock|release_lock|release_all_locks|is_free_lock|is_used_lock|nextval|setval|lastval|"

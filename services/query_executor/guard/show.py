@@ -40,7 +40,10 @@ _FORMS: Final = MappingProxyType(
     }
 )
 _VERB: Final = re.compile(r"\s*(show|describe|desc|explain)\b", re.IGNORECASE)
-_ABOUT: Final = re.compile(rf"(?:describe|desc|explain|columns|fields|index|indexes|keys)\b(?:\s+(?:table|from|in)\b)*\s+({_TABLE})(?:\s+(?:from|in)\s+({_NAME}))?", re.IGNORECASE)
+_ABOUT: Final = re.compile(
+    rf"(?:describe|desc|explain|columns|fields|index|indexes|keys)\b(?:\s+(?:table|from|in)\b)*\s+({_TABLE})(?:\s+(?:from|in)\s+({_NAME}))?",
+    re.IGNORECASE,
+)
 _SCHEMA: Final = re.compile(rf"(?:tables|status)\s+(?:from|in)\s+({_NAME})", re.IGNORECASE)
 
 

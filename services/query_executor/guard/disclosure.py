@@ -1,0 +1,114 @@
+"""A secret may only be compared with a column of a table, where rows are chosen; anywhere else it could be read out."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from sqlglot import exp
+
+from services.query_executor.guard.refusal import refused
+from services.query_executor.guard.relations import is_cte
+
+_COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
+_JOINING: Final = (exp.And, exp.Or, exp.Not, exp.Paren)
+_CHOOSING: Final = (exp.Where, exp.Having, exp.PreWhere, exp.Join)
+_MESSAGE: Final = (
+    "A secret may only be compared with a column of a table (column = '{{ secret.key }}', also <>, <, >, IN, LIKE, "
+    "BETWEEN) in WHERE, ON or HAVING; not selected, sorted by, joined to other text or given to a function."
+)
+
+
+def prove_secrets(text: str, root: exp.Expr, tokens: frozenset[str]) -> None:
+    """Refuse a secret that stands anywhere else; each mention in the text must be seen in the tree."""
+    if not tokens:
+        return
+    mentions = sum(len(re.findall(re.escape(token), text, re.IGNORECASE)) for token in tokens)
+    if mentions != sum(_is_compared(node) for node in _holders(root, tokens)):
+        raise refused(_MESSAGE)
+
+
+def refuse_secrets(text: str, tokens: frozenset[str]) -> None:
+    """For statements where no secret can stand."""
+    if any(token in text for token in tokens):
+        raise refused(_MESSAGE)
+
+
+def _holders(root: exp.Expr, tokens: frozenset[str]) -> Iterator[exp.Expr]:
+    for node in root.walk():
+        whole_literal = isinstance(node, exp.Literal) and node.is_string and node.this in tokens
+        if whole_literal or (isinstance(node, exp.Column) and len(node.parts) == 1 and node.name in tokens):
+            yield node
+
+
+def _is_compared(secret: exp.Expr) -> bool:
+    value = _outside(secret)
+    column = _other_side(value, value.parent)
+    return column is not None and _chooses_rows(value.parent) and _is_of_table(column)
+
+
+def _outside(node: exp.Expr) -> exp.Expr:
+    while isinstance(node.parent, exp.Paren):
+        node = node.parent
+    return node
+
+
+def _other_side(value: exp.Expr, comparison: exp.Expr | None) -> exp.Column | None:
+    other: object = None
+    if isinstance(comparison, _COMPARISONS):
+        other = comparison.expression if comparison.this is value else comparison.this
+    elif isinstance(comparison, (exp.Like, exp.ILike, exp.Between, exp.In)) and comparison.this is not value:
+        other = comparison.this
+    while isinstance(other, exp.Paren):
+        other = other.this
+    return other if isinstance(other, exp.Column) and isinstance(other.this, exp.Identifier) else None
+
+
+def _chooses_rows(node: exp.Expr | None) -> bool:
+    while node is not None and isinstance(node.parent, _JOINING):
+        node = node.parent
+    return node is not None and isinstance(node.parent, _CHOOSING)
+
+
+def _is_of_table(column: exp.Column) -> bool:
+    """Whether the column cannot be one that the author made up: of a CTE, a subquery, VALUES or a function, where
+    comparing candidates with the secret would find it."""
+    if column.name.lower().startswith("tdmk"):
+        return False
+    scope = column.find_ancestor(exp.Select)
+    while scope is not None:
+        sources = list(_sources(scope))
+        named = [source for source in sources if source.alias_or_name.lower() == column.table.lower()]
+        if column.table and named:
+            return all(_is_table(source) for source in named)
+        if not column.table and not all(_is_table(source) for source in sources):
+            return False
+        if not sources:
+            return False
+        scope = scope.find_ancestor(exp.Select)
+    return not column.table
+
+
+def _sources(select: exp.Select) -> Iterator[exp.Expr]:
+    if (from_ := select.args.get("from_")) is not None:
+        yield from _each(from_.this)
+    for join in [*(select.args.get("joins") or ()), *(select.args.get("laterals") or ())]:
+        yield from _each(join.this if isinstance(join, exp.Join) else join)
+
+
+def _each(source: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(source, exp.Final):
+        source = source.this
+    yield source
+    for join in source.args.get("joins") or ():
+        yield from _each(join.this)
+    for lateral in source.args.get("laterals") or ():
+        yield lateral
+
+
+def _is_table(source: exp.Expr) -> bool:
+    return (
+        isinstance(source, exp.Table)
+        and isinstance(source.this, exp.Identifier)
+        and not source.args.get("pivots")
+        and (len(source.parts) > 1 or not is_cte(source, source.name))
+    )
