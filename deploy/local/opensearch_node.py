@@ -27,7 +27,7 @@ MODULES = (
 def _builder(port: int) -> Any:
     @jpype.JImplements("org.codelibs.opensearch.runner.OpenSearchRunner$Builder")
     class Builder:
-        @jpype.JOverride
+        @jpype.JOverride  # type: ignore[untyped-decorator]
         def build(self, _number: int, settings: Any) -> None:
             settings.put("discovery.type", "single-node")
             settings.put("network.host", "127.0.0.1")
