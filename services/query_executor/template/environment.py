@@ -85,7 +85,12 @@ def _finalize(context: Context, value: Any) -> str:
 def sandbox() -> Sandbox:
     """The one environment: it holds no state of any template."""
     environment = Sandbox(
-        undefined=Missing, finalize=_finalize, autoescape=False, optimized=False, keep_trailing_newline=True, cache_size=0
+        undefined=Missing,
+        finalize=_finalize,
+        autoescape=False,
+        optimized=False,
+        keep_trailing_newline=True,
+        cache_size=0,
     )
     environment.globals.clear()
     environment.filters = {**FILTERS, OUTPUT: _output, SECRET_OUTPUT: _secret, LOOP: _loop, CONCAT: concat}

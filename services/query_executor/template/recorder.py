@@ -92,7 +92,9 @@ def _checked(value: Any, place: Site) -> Value:
     if isinstance(value, (list, tuple)) and all(map(is_scalar, value)):
         return tuple(_checked(element, place) for element in value)  # type: ignore[misc]
     if not is_scalar(value):
-        raise refuse_slot(Slot(None, place.origin, place.path), "A value is a text, a number, a boolean, null or a list.")
+        raise refuse_slot(
+            Slot(None, place.origin, place.path), "A value is a text, a number, a boolean, null or a list."
+        )
     if isinstance(value, str):
         if "\0" in value:
             raise refuse_slot(Slot(None, place.origin, place.path), "A value cannot hold the character NUL.")

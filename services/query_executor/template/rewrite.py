@@ -33,9 +33,7 @@ class Rewriter(NodeTransformer):
 
     def visit_Output(self, node: nodes.Output) -> nodes.Output:
         """Each expression becomes the text that stands for it."""
-        node.nodes = [
-            child if isinstance(child, nodes.TemplateData) else self._output(child) for child in node.nodes
-        ]
+        node.nodes = [child if isinstance(child, nodes.TemplateData) else self._output(child) for child in node.nodes]
         return node
 
     def visit_For(self, node: nodes.For) -> nodes.For:
@@ -78,16 +76,15 @@ class Rewriter(NodeTransformer):
 
     def _source(self, node: nodes.Node) -> tuple[str, Origin]:
         """What an expression is about: its first parameter, else the profile, else nothing that varies."""
-        found = ("a constant", Origin.CONSTANT)
-        for part in (node, *node.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))):
-            name = profile_field(part)
-            if name:
-                found = (f"secret.user_profile.{name}", Origin.PROFILE)
-            elif isinstance(part, nodes.Name) and part.name not in ("loop", "secret"):
-                source = self._sources.get(part.name, (part.name, Origin.PARAMETER))
-                if source[1] is not Origin.CONSTANT:
-                    return source
-        return found
+        name = profile_field(node)
+        if name:
+            return f"secret.user_profile.{name}", Origin.PROFILE
+        if isinstance(node, nodes.Name):
+            own = ("a constant", Origin.CONSTANT) if node.name == "loop" else (node.name, Origin.PARAMETER)
+            return self._sources.get(node.name, own)
+        found = [self._source(child) for child in node.iter_child_nodes()]
+        order = (Origin.PARAMETER, Origin.PROFILE, Origin.CONSTANT)
+        return min(found, key=lambda source: order.index(source[1]), default=("a constant", Origin.CONSTANT))
 
     def _filter(self, name: str, node: Any, *args: nodes.Expr) -> nodes.Filter:
         return nodes.Filter(node, name, list(args), [], None, None).set_environment(self._environment)  # type: ignore[return-value]
