@@ -1,28 +1,20 @@
-"""Every name before a bracket, as the author wrote it: that is what the server will call, whatever the parser makes of it."""
+"""Every name before a bracket, as the author wrote it: what the server will call, whatever the parser makes of it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
+from services.query_executor.guard.lists import sections
 from services.query_executor.guard.names import PLAIN, functions, never
 from services.query_executor.guard.policy import Policy
 from services.query_executor.guard.refusal import place, refused
 from services.query_executor.statement import Engine
 
 # Words of the grammar that stand before a bracket and call nothing. Only unquoted: "in"(1) is a call.
-_GRAMMAR: Final = frozenset(
-    """
-    in values as over filter using and or not xor exists any some all from join on where having select distinct by union
-    except intersect minus when then else case end between like ilike rlike regexp is limit offset with lateral group sets
-    rollup cube materialized only columns nested path passing pivot unpivot for prewhere global against
-    zone to similar escape key index partition sample symmetric overlaps apply replace interpolate step fill ordinality
-    separator div mod return table recursive asof rows range first next top ties qualify tablesample array operator
-    return collate binary set default within of asc desc percent window
-    """.split()
-)
+_GRAMMAR: Final = sections("language")["grammar"]
 _TYPES: Final = frozenset({"varying", "zone", "precision"})
 
 
@@ -68,7 +60,7 @@ def prove_calls(
         where = place(text, call.offset)
         bare = call.name.removeprefix("pg_catalog.") if engine.dialect in ("postgres", "redshift") else call.name
         _never(bare, call, engine, where)
-        if not call.quoted and bare in _GRAMMAR or (engine.dialect != "clickhouse" and bare in _TYPES):
+        if (not call.quoted and bare in _GRAMMAR) or (engine.dialect != "clickhouse" and bare in _TYPES):
             continue
         if functions(engine).allow(bare) or bare in policy.functions or _table_function(engine, bare):
             called[bare] = None

@@ -101,8 +101,6 @@ def _each(source: exp.Expr) -> Iterator[exp.Expr]:
     yield source
     for join in source.args.get("joins") or ():
         yield from _each(join.this)
-    for lateral in source.args.get("laterals") or ():
-        yield lateral
 
 
 def _is_table(source: exp.Expr) -> bool:

@@ -7,7 +7,15 @@ from services.query_executor.guard.refusal import refused
 from services.query_executor.statement import Engine
 
 _EXPLAIN: Final = re.compile(r"((?:\s|/\*(?!!|M!|\+).*?\*/|--[^\n]*\n)*)(explain)\b", re.IGNORECASE | re.DOTALL)
+_POSTGRES: Final = re.compile(
+    r"\s+verbose\b(?=[\s(])|\s*\((?:\s*(?:format\s+\w+|(?:verbose|costs|summary)(?:\s+(?:on|off|true|false))?)\s*(?:,|(?=\))))+\)",
+    re.IGNORECASE,
+)
+# Options that run nothing.
 _KINDS: Final = {
+    Engine.POSTGRES: _POSTGRES,
+    Engine.REDSHIFT: _POSTGRES,
+    Engine.INTERNAL: _POSTGRES,
     Engine.CLICKHOUSE: re.compile(r"\s+(?:plan|syntax|ast|pipeline|estimate|query\s+tree)\b(?=[\s(])", re.IGNORECASE),
     Engine.MYSQL: re.compile(r"\s+(?:extended|format\s*=\s*(?:json|tree|traditional))\b(?=[\s(])", re.IGNORECASE),
 }

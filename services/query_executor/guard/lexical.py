@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
 from sqlglot.errors import TokenError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.lexer import Kind, Span, spans
@@ -121,7 +121,7 @@ def _plain_between(text: str, tokens: Sequence[Token], special: Sequence[Span]) 
 
 
 def _is_plain(word: str) -> bool:
-    return word.isascii() and not _CONTROL.search(word) or word.replace("_", "").replace("$", "").isalnum()
+    return (word.isascii() and not _CONTROL.search(word)) or word.replace("_", "").replace("$", "").isalnum()
 
 
 def _single(text: str, tokens: list[Token]) -> list[Token]:

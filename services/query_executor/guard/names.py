@@ -3,15 +3,12 @@
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from services.query_executor.guard.lists import sections
 from services.query_executor.statement import Engine
 
-_FOLDER: Final = Path(__file__).parent / "functions"
-_SECTION: Final = re.compile(r"^\[(\w+)\]", re.MULTILINE)
-_COMMENT: Final = re.compile(r"#.*")
 PLAIN: Final = re.compile(r"[a-z0-9_]+")
 
 # Reads files, runs SQL or a relation named in a string, waits, locks, writes, talks to others, tells of others.
@@ -93,14 +90,9 @@ def never(engine: Engine, name: str) -> bool:
 def functions(engine: Engine) -> Functions:
     """The lists of an engine. The tenant's own schema has no functions that take a relation by name."""
     file = "postgres" if engine is Engine.INTERNAL else engine.value
-    sections = _sections((_FOLDER / f"{file}.txt").read_text())
+    lists = sections(file)
     hidden = {"catalogue"} if engine is Engine.INTERNAL else set()
-    plain = (words for name, words in sections.items() if name not in {"aggregates", "tables"} | hidden)
+    plain = (words for name, words in lists.items() if name not in {"aggregates", "tables"} | hidden)
     return Functions(
-        frozenset[str]().union(*plain), sections.get("aggregates", frozenset()), sections.get("tables", frozenset())
+        frozenset[str]().union(*plain), lists.get("aggregates", frozenset()), lists.get("tables", frozenset())
     )
-
-
-def _sections(text: str) -> dict[str, frozenset[str]]:
-    head, *parts = _SECTION.split(_COMMENT.sub("", text))
-    return {name: frozenset(words.split()) for name, words in zip(parts[::2], parts[1::2], strict=True)}

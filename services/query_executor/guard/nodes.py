@@ -4,54 +4,14 @@ from typing import Final
 
 from sqlglot import exp
 
+from services.query_executor.guard.lists import sections
 from services.query_executor.guard.refusal import refused
 
-_NAMES: Final = """
-    Select Union Except Intersect Values Subquery With CTE TableAlias Table From Join Lateral Where Having Group
-    GroupingSets Cube Rollup Order Ordered Limit LimitOptions Offset Fetch Distinct Qualify PreWhere Window WindowSpec
-    Filter WithinGroup IgnoreNulls RespectNulls HavingMax TableSample Pivot PivotAlias PivotAny UnpivotColumns Final
-    WithFill Alias Aliases Column ColumnDef Identifier Var Star Literal National RawString ByteString HexString
-    BitString Boolean Null Tuple Slice Lambda Interval IntervalSpan IntervalOp DataType DataTypeParam ObjectIdentifier
-    PseudoType Between In Any All Exists SubqueryPredicate AtTimeZone FromTimeZone Introducer JSON JSONPath
-    JSONPathFilter JSONPathKey JSONPathPart JSONPathRecursive JSONPathRoot JSONPathScript JSONPathSelector JSONPathSlice
-    JSONPathSubscript JSONPathUnion JSONPathWildcard JSONKeyValue JSONSchema JSONColumnDef JSONExtractQuote JSONValue
-    FormatJson OnCondition XMLNamespace XMLKeyValueOption IndexTableHint Version Partition TimeUnit ForIn Variadic
-    PositionalColumn Pseudocolumn CharacterSet OverflowTruncateBehavior Condition Predicate Unnest UDTF ColumnConstraint
-    PathColumnConstraint ScopeResolution TableColumn Bracket
-""".split()
+_LISTS: Final = sections("language")
 _OPERATORS: Final = (exp.Binary, exp.Unary, exp.Func)
-# Operators and typed functions that do more than compute.
-_DENIED: Final = tuple(
-    kind
-    for name in (
-        "Operator PropertyEQ NextValueFor ReadCSV ReadParquet ToFile Predict MLForecast MLTranslate AIAgg AIClassify "
-        "AIEmbed AIForecast AIGenerate AISimilarity AISummarizeAgg OpenJSON Command"
-    ).split()
-    if (kind := getattr(exp, name, None)) is not None
-)
-_KNOWN: Final = frozenset(kind for name in _NAMES if (kind := getattr(exp, name, None)) is not None)
-_QUERY_PARTS: Final = frozenset(
-    "this expression expressions alias with_ distinct by_name side kind on from_ operation_modifiers exclude laterals joins "
-    "pivots prewhere where group having qualify windows order limit offset sample".split()
-)
-_TABLE_PARTS: Final = frozenset(
-    "this alias db catalog laterals joins pivots hints version ordinality only partition rows_from sample".split()
-)
-_PARTS: Final = {
-    **dict.fromkeys((exp.Select, exp.Union, exp.Except, exp.Intersect, exp.Subquery), _QUERY_PARTS),
-    exp.Table: _TABLE_PARTS,
-}
-_MODIFIERS: Final = frozenset(
-    {
-        "SQL_NO_CACHE",
-        "SQL_CACHE",
-        "STRAIGHT_JOIN",
-        "HIGH_PRIORITY",
-        "SQL_SMALL_RESULT",
-        "SQL_BIG_RESULT",
-        "SQL_BUFFER_RESULT",
-    }
-)
+_DENIED: Final = tuple(getattr(exp, name) for name in _LISTS["denied"])
+_KNOWN: Final = frozenset(getattr(exp, name) for name in _LISTS["nodes"])
+_QUERIES: Final = (exp.Select, exp.SetOperation, exp.Subquery)
 _ADVICE: Final = {
     "into": "INTO writes a table, a file or a variable; leave it out.",
     "locks": "Locking clauses (FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE) are not allowed; leave it out.",
@@ -84,14 +44,14 @@ def prove_nodes(root: exp.Expr) -> None:
 
 
 def _prove_parts(node: exp.Expr) -> None:
-    parts = _PARTS.get(type(node))
-    if parts is None:
+    if not isinstance(node, (exp.Table, *_QUERIES)):
         return
+    parts = _LISTS["table_parts" if isinstance(node, exp.Table) else "query_parts"]
     for name, value in node.args.items():
         if value and name not in parts:
             raise refused(_ADVICE.get(name, f"{name.strip('_').upper()} is not allowed in a query that only reads."))
     for modifier in node.args.get("operation_modifiers") or ():
-        if modifier.name.upper() not in _MODIFIERS:
+        if modifier.name.upper() not in _LISTS["modifiers"]:
             raise refused("This modifier of SELECT is not allowed.")
 
 

@@ -1,4 +1,4 @@
-"""The first layer: a statement is proved to read before anything reaches a server. What is proved once is remembered."""
+"""Layer 1: a statement is proved to read before anything reaches a server. What is proved once is remembered."""
 
 from collections import Counter
 from functools import lru_cache
@@ -7,7 +7,7 @@ from typing import Final
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError
-from sqlglot.tokens import Token
+from sqlglot.tokenizer_core import Token
 
 from libs.common.sql.lexer import Kind
 from services.query_executor.errors import QueryValidationError
@@ -19,6 +19,7 @@ from services.query_executor.guard.nodes import prove_nodes
 from services.query_executor.guard.policy import Policy, Proof
 from services.query_executor.guard.refusal import refused
 from services.query_executor.guard.relations import prove_name, prove_relations
+from services.query_executor.guard.search import prove_text
 from services.query_executor.guard.show import is_show, prove_show
 from services.query_executor.guard.words import prove_verb, prove_words
 from services.query_executor.statement import Draft, Engine
@@ -38,6 +39,8 @@ def prove(draft: Draft, policy: Policy) -> Proof:
 def _verdict(engine: Engine, text: str, policy: Policy, secrets: frozenset[str]) -> Proof | str:
     """The proof, or why there is none: refusals are remembered too."""
     try:
+        if engine is Engine.ELASTICSEARCH:
+            return prove_text(text, policy, secrets)
         return _prove(engine, text, policy, secrets)
     except QueryValidationError as error:
         return error.detail

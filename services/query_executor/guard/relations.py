@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from services.query_executor.guard.lists import sections
 from services.query_executor.guard.names import functions
 from services.query_executor.guard.policy import Policy
 from services.query_executor.guard.refusal import refused
@@ -14,61 +15,31 @@ from services.query_executor.statement import TOKEN_PREFIX, Engine
 
 Name = tuple[str, ...]
 
-# Metadata that the role's rights rule. Not here: passwords, files and their settings, bodies of functions, foreign
-# servers' options, other people's statements.
-_POSTGRES_CATALOGUE: Final = frozenset(
-    """
-    pg_class pg_namespace pg_attribute pg_attrdef pg_type pg_enum pg_range pg_index pg_indexes pg_constraint
-    pg_description pg_shdescription pg_depend pg_inherits pg_partitioned_table pg_sequence pg_sequences pg_tables
-    pg_views pg_matviews pg_stats pg_stats_ext pg_database pg_roles pg_auth_members pg_extension pg_language pg_am
-    pg_collation pg_operator pg_cast pg_opclass pg_tablespace pg_trigger pg_rules pg_policies pg_timezone_names
-    pg_timezone_abbrevs pg_available_extensions pg_stat_user_tables pg_stat_all_tables pg_stat_user_indexes
-    pg_stat_all_indexes pg_statio_user_tables pg_statio_user_indexes pg_table_def pg_group
-    """.split()
-)
-_REDSHIFT_CATALOGUE: Final = _POSTGRES_CATALOGUE | frozenset(
-    """
-    svv_tables svv_all_tables svv_columns svv_all_columns svv_redshift_tables svv_redshift_columns svv_redshift_schemas
-    svv_redshift_databases svv_all_schemas svv_table_info svv_external_tables svv_external_columns
-    svv_external_partitions svv_views pg_external_schema_names
-    """.split()
-)
-_INFORMATION_SCHEMA: Final = frozenset(
-    """
-    tables columns schemata views table_constraints key_column_usage referential_constraints constraint_column_usage
-    constraint_table_usage check_constraints sequences domains statistics partitions character_sets collations
-    collation_character_set_applicability table_privileges column_privileges applicable_roles enabled_roles
-    element_types view_table_usage view_column_usage information_schema_catalog_name column_domain_usage engines keywords
-    sql_features sql_implementation_info st_geometry_columns
-    """.split()
-)
-_CLICKHOUSE_SYSTEM: Final = frozenset(
-    "columns one numbers numbers_mt zeros zeros_mt functions data_type_families time_zones parts parts_columns formats "
-    "table_functions aggregate_function_combinators collations".split()
-)
+_LISTS: Final = sections("catalogues")
+_NOTHING: Final = frozenset[str]()
 _REDSHIFT_SYSTEM: Final = re.compile(r"(?:pg|stl|stv|svl|svv|svcs|sys)_\w+")
 _POSTGRES_SYSTEM: Final = re.compile(r"pg_\w+")
 # Schemas that may be read in part, by their lists; those with an empty list not at all.
 _SCHEMAS: Final = MappingProxyType(
     {
-        "postgres": {"information_schema": _INFORMATION_SCHEMA, "pg_catalog": _POSTGRES_CATALOGUE},
+        "postgres": {"information_schema": _LISTS["information_schema"], "pg_catalog": _LISTS["postgres"]},
         "redshift": {
-            "information_schema": _INFORMATION_SCHEMA,
-            "pg_catalog": _REDSHIFT_CATALOGUE,
-            "pg_internal": frozenset(),
-            "catalog_history": frozenset(),
+            "information_schema": _LISTS["information_schema"],
+            "pg_catalog": _LISTS["postgres"] | _LISTS["redshift"],
+            "pg_internal": _NOTHING,
+            "catalog_history": _NOTHING,
         },
         "mysql": {
-            "information_schema": _INFORMATION_SCHEMA,
+            "information_schema": _LISTS["information_schema"],
             **dict.fromkeys(
-                ("mysql", "performance_schema", "sys", "ndbinfo", "mysql_innodb_cluster_metadata"), frozenset()
+                ("mysql", "performance_schema", "sys", "ndbinfo", "mysql_innodb_cluster_metadata"), _NOTHING
             ),
         },
         "clickhouse": {
-            "information_schema": _INFORMATION_SCHEMA,
-            "system": _CLICKHOUSE_SYSTEM,
-            "_table_function": frozenset(),
-            "_temporary_and_external_tables": frozenset(),
+            "information_schema": _LISTS["information_schema"],
+            "system": _LISTS["clickhouse"],
+            "_table_function": _NOTHING,
+            "_temporary_and_external_tables": _NOTHING,
         },
     }
 )
@@ -105,15 +76,15 @@ def prove_name(name: Name, engine: Engine, policy: Policy) -> None:
     if schema in schemas:
         allowed = schemas[schema]
     elif engine.dialect in ("postgres", "redshift") and schema.startswith("pg_"):
-        allowed = frozenset()
+        allowed = _NOTHING
     elif not schema and _system(engine).fullmatch(table):
         allowed = schemas["pg_catalog"]
     else:
         return
     if table not in allowed and not (table == "" and schema == "information_schema"):
         raise refused(
-            f"The system relation {'.'.join(lower)} may not be read; of the catalogues, those that list schemas, tables and "
-            "columns can (information_schema.columns)."
+            f"The system relation {'.'.join(lower)} may not be read; those that list "
+            "schemas, tables and columns can (information_schema.columns)."
         )
 
 

@@ -4,23 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
+from services.query_executor.guard.lists import sections
 from services.query_executor.guard.refusal import place, refused
 
-# The name of a relation, function or role that becomes an oid: a look-up that hides from the list of tables.
-_REG_TYPES: Final = frozenset(
-    "regclass regproc regprocedure regoper regoperator regrole regnamespace regtype regcollation regdatabase".split()
-)
-_COMMANDS: Final = frozenset(
-    """
-    alter analyze analyse attach backup begin call cancel checkpoint close cluster comment commit copy create deallocate
-    declare delete detach discard do drop end exchange execute exists fetch flush grant handler import insert install kill
-    listen load lock merge move notify optimize prepare purge put reassign refresh reindex release rename repair replace
-    reset restore revoke rollback savepoint security set shutdown signal start stop system truncate undrop uninstall
-    unlisten unload unlock update upsert use vacuum watch xa check binlog cache change help resignal restart return stream
-    """.split()
-)
+_LOOK_UPS: Final = sections("language")["lookups"]
+_COMMANDS: Final = sections("language")["commands"]
 _VERB: Final = re.compile(r"\s*([a-z_]+)", re.IGNORECASE)
 _SIGNS: Final = {
     TokenType.PARAMETER: "Variables (@x) are not allowed; write {{ x }} for a parameter",
@@ -46,7 +36,7 @@ def prove_words(text: str, tokens: Sequence[Token]) -> None:
         if _is_unicode_escaped(text, token):
             advice = "Unicode-escaped names and literals (U&) are not allowed; write the characters"
             raise refused(f"{advice} ({place(text, token.start)}).")
-        if token.text.lower() in _REG_TYPES and token.token_type is not TokenType.STRING:
+        if token.text.lower() in _LOOK_UPS and token.token_type is not TokenType.STRING:
             advice = f"Casts to {token.text.lower()} look relations up by name and are not allowed"
             raise refused(f"{advice} ({place(text, token.start)}).")
 
