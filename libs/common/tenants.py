@@ -74,18 +74,21 @@ class Tenants:
         registry: CollectorRegistry,
         *,
         on_deleted: Step = _nothing,
+        on_living: Step = _nothing,
         hold: Step = _nothing,
         batch_rows: int = _BATCH_ROWS,
         slice_seconds: float = _SLICE_SECONDS,
     ) -> None:
         """`tables`: all that hold a `tenant_id`, but this copy; whoever refers to another stands before it.
 
-        `on_deleted` runs in the transaction that notes a deletion; `hold` at the beginning of each batch's.
+        `on_deleted` runs in the transaction that notes a deletion, `on_living` in the one that notes any other change;
+        `hold` at the beginning of each batch's.
         """
         self._database = database
         self._clock = clock
         self._tables = tables
         self._on_deleted = on_deleted
+        self._on_living = on_living
         self._hold = hold
         self._batch_rows = batch_rows
         self._slice = slice_seconds
@@ -112,8 +115,8 @@ class Tenants:
             deleted_at = now if event.deleted else None
             async with self._database.work() as connection:
                 stored = await connection.fetchval(_STORE, event.id, event.version, event.name, event.slug, deleted_at)
-                if stored and event.deleted:
-                    await self._on_deleted(connection, event.id)
+                if stored:
+                    await (self._on_deleted if event.deleted else self._on_living)(connection, event.id)
 
     async def deleted(self, tenants: Iterable[UUID]) -> frozenset[UUID]:
         """Those of these tenants that are deleted."""

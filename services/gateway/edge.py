@@ -15,7 +15,7 @@ from libs.common.errors import TidemarkError, Unavailable
 from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
-from services.gateway.routes import Match, NotRouted, RouteTable
+from services.gateway.routes import Match, Needs, NotRouted, RouteTable
 from services.gateway.service import Gateway
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -148,7 +148,8 @@ class _Passing:
         if key is None:
             await self._forward(caller, scope, receive, send)
             return
-        caller.require_tenant()
+        if self._match.route.needs is not Needs.CALLER:
+            caller.require_tenant()
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await answered(self._forwarding(caller), scope, receive, send)

@@ -12,6 +12,7 @@ from libs.common.errors import BadRequest, TidemarkError, Unprocessable
 class Needs(Enum):
     """What must be true of a request before it goes inward."""
 
+    CALLER = auto()  # any valid token: the service says what is missing without a tenant
     TENANT = auto()
     CONNECTOR = auto()  # {connector_id} is one of the tenant's
     WAREHOUSE = auto()  # … of a warehouse type
@@ -23,7 +24,10 @@ BY_CONNECTOR_TYPE: Final = "by connector type"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A pass-through route. Parameters named …_id are UUIDs. The path inside is the path outside."""
+    """A pass-through route. Parameters named …_id are UUIDs. The path inside is the path outside.
+
+    A pattern that ends with a slash fits without it too: the service takes both.
+    """
 
     method: str
     pattern: str
@@ -35,13 +39,38 @@ class Route:
         """As it stands in metrics, spans and the idempotency table."""
         return f"{self.method} {self.pattern}"
 
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """The pattern, and where it ends with a slash the same without it."""
+        return (self.pattern, self.pattern[:-1]) if self.pattern.endswith("/") else (self.pattern,)
+
 
 def _crud(collection: str, item: str, service: str) -> tuple[Route, ...]:
     on_item = tuple(Route(method, item, service) for method in ("GET", "PATCH", "DELETE"))
     return (Route("GET", collection, service), Route("POST", collection, service), *on_item)
 
 
+def _each(methods: str, pattern: str, needs: Needs = Needs.TENANT) -> tuple[Route, ...]:
+    return tuple(Route(method, pattern, "query_executor", needs) for method in methods.split())
+
+
+_SECRETS: Final = "/api/apps/{app_slug}/secrets/"
+_QUERIES: Final = "/api/apps/{app_slug}/analytics/queries/"
+_ANALYTICS: Final[tuple[Route, ...]] = (
+    *_each("GET POST", "/api/apps/"),
+    *_each("GET PUT PATCH DELETE", "/api/apps/{app_slug}/"),
+    *_each("GET POST", f"{_SECRETS}types/"),
+    *_each("GET POST", _SECRETS),
+    *_each("GET PUT PATCH DELETE", _SECRETS + "{key}/"),
+    *_each("POST", _SECRETS + "{key}/rotate/"),
+    *_each("GET", _QUERIES),
+    *_each("POST", _QUERIES, Needs.CALLER),
+    *_each("GET PUT DELETE", _QUERIES + "{slug}/"),
+    *_each("POST", _QUERIES + "{slug}/execute/", Needs.CALLER),
+)
+
 ROUTES: Final[tuple[Route, ...]] = (
+    *_ANALYTICS,
     Route("POST", "/connectors/{connector_id}/test", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("GET", "/connectors/{connector_id}/schedule", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("POST", "/connectors/{connector_id}/bi-sync", "scraper", Needs.BI),
@@ -111,22 +140,23 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
         self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
         for route in routes:
-            segments = route.pattern.split("/")
-            self._by_length.setdefault(len(segments), []).append((segments, route))
+            for spelling in route.spellings:
+                segments = spelling.split("/")
+                self._by_length.setdefault(len(segments), []).append((segments, route))
 
     def match(self, method: str, path: str) -> Match | None:
         """The route of a decoded path; None where the path is none of the table's, 405 where only the method is."""
         segments = path.split("/")
         if "." in segments or ".." in segments:
             raise NotRouted("Not Found")
-        fitting = [route for parts, route in self._by_length.get(len(segments), ()) if _fits(parts, segments)]
+        fitting = [each for each in self._by_length.get(len(segments), ()) if _fits(each[0], segments)]
         if not fitting:
             return None
-        for route in fitting:
+        for parts, route in fitting:
             if route.method == method:
-                parts = zip(route.pattern.split("/"), segments, strict=True)
-                return Match(route, tuple((part[1:-1], value) for part, value in parts if _is_parameter(part)))
-        allowed = ", ".join(sorted({route.method for route in fitting}))
+                pairs = zip(parts, segments, strict=True)
+                return Match(route, tuple((part[1:-1], value) for part, value in pairs if _is_parameter(part)))
+        allowed = ", ".join(sorted({route.method for _, route in fitting}))
         raise MethodNotAllowed("Method Not Allowed", headers={"Allow": allowed})
 
 

@@ -59,10 +59,10 @@ class Admission:
 
     async def target(self, caller: Principal, match: Match) -> Target:
         """Where a request goes and with which token. 403 no tenant, 404 connector, 400 its type, 422 malformed id."""
-        tenant = caller.require_tenant()
-        match.check()
         route, connector_type = match.route, None
-        if route.needs is not Needs.TENANT:
+        tenant = caller.tenant if route.needs is Needs.CALLER else caller.require_tenant()
+        match.check()
+        if tenant is not None and route.needs not in (Needs.CALLER, Needs.TENANT):
             connector_id = match.uuid("connector_id")
             async with self.database.tenant(tenant) as connection:
                 connector = await store.connector_facts(connection, tenant, connector_id)

@@ -96,7 +96,9 @@ def scalar_at(value: Any, path: tuple[str, ...], shown: str) -> Scalar:
     while isinstance(found, Mapping) and len(found) == 1:
         found = next(iter(found.values()))
     if isinstance(found, Mapping):
-        raise _reference(f"{shown} is an object of several fields; name one of them, such as {shown}.{next(iter(found))}")
+        raise _reference(
+            f"{shown} is an object of several fields; name one of them, such as {shown}.{next(iter(found))}"
+        )
     scalar: Scalar = found
     return scalar
 

@@ -65,7 +65,9 @@ class SecretNotFound(SecretResolutionError):
     """The app has no secret with this key."""
 
     def __init__(self, field: str = "secret_key") -> None:
-        super().__init__("Secret not found", errors={field: ["Secret not found"]}, details=_solved("Create the secret."))
+        super().__init__(
+            "Secret not found", errors={field: ["Secret not found"]}, details=_solved("Create the secret.")
+        )
 
 
 class SecretTypeNotFound(SecretResolutionError):

@@ -28,8 +28,22 @@ _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
 # What the client or the connection itself says.
 _NOT_A_HEADER: Final = frozenset(
-    "accept accept-encoding connection content-encoding content-length content-type expect host keep-alive"
-    " proxy-authorization te trailer transfer-encoding upgrade".split()
+    {
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
@@ -120,7 +134,9 @@ class ElasticsearchConnection(Connection):
     def _pattern(cls, index: str) -> str:
         names = index.split(",")
         if not all(_INDEX.fullmatch(name) and name.strip("*") for name in names) or "_all" in names:
-            raise ValueError("must be lower-case index names or patterns such as logs-*, joined by commas; not * or _all")
+            raise ValueError(
+                "must be lower-case index names or patterns such as logs-*, joined by commas; not * or _all"
+            )
         return index
 
     @field_validator("headers")
@@ -164,8 +180,10 @@ class SecretSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     allow_functions: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")], ...],
-        Field(max_length=500, description="Functions that queries may call beside those that are known to be harmless."),
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}(\.[A-Za-z_][A-Za-z0-9_]{0,62})?$")], ...],
+        Field(
+            max_length=500, description="Functions that queries may call beside those that are known to be harmless."
+        ),
     ] = ()
     max_result_rows: Annotated[int | None, Field(ge=1, description="Most rows of a result.")] = None
     timeout_seconds: Annotated[float | None, Field(ge=0.1, description="Time limit of a statement.")] = None

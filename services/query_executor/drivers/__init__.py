@@ -4,7 +4,7 @@ A driver is made for one version of one secret and keeps that version's connecti
 `values.py` makes: what orjson writes as the API promises.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -34,7 +34,7 @@ class Column:
 
 
 class Rows(Protocol):
-    """The rows of a statement that runs, batch by batch, at most one more than the limit."""
+    """The rows of a statement that runs, read batch by batch."""
 
     @property
     def columns(self) -> Sequence[Column]:
@@ -44,15 +44,18 @@ class Rows(Protocol):
     def available(self) -> int | None:
         """How many there would be without the limit, where the server says so."""
 
-    def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
-        """Raises QueryExecutionError, QueryTimeout, ConnectorError."""
+    async def batch(self) -> Sequence[Row]:
+        """The next rows, none at the end; all batches together hold at most one row more than the limit.
+
+        A batch is a few MiB at most. Raises QueryExecutionError, QueryTimeout, ConnectorError.
+        """
 
 
 class Driver(Protocol):
     """Opens nothing before its first statement. Cancelling the task that waits for it stops the statement."""
 
     def run(self, bound: Bound, limits: Limits) -> AbstractAsyncContextManager[Rows]:
-        """Run one statement read-only. Raises ConnectorError, QueryExecutionError, QueryTimeout, Busy."""
+        """Run one statement read-only. Raises ConnectorError, QueryExecutionError, QueryTimeout, Unavailable."""
 
     async def close(self) -> None:
         """Close its connections; what still runs is stopped."""

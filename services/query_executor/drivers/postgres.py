@@ -4,13 +4,14 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 from asyncpg.cursor import Cursor
 from asyncpg.prepared_stmt import PreparedStatement
 
 from libs.common.db import Connection, Pool
+from libs.common.errors import Unavailable
 from services.query_executor.drivers import Column, Limits, Row
 from services.query_executor.drivers.budget import Budget
 from services.query_executor.drivers.postgres_binding import Binding
@@ -21,10 +22,14 @@ from services.query_executor.errors import QueryValidationError
 from services.query_executor.secret_types import SqlConnection
 from services.query_executor.statement import Bound
 
+if TYPE_CHECKING:  # generic in the stubs only
+    from asyncpg.pool import PoolConnectionProxy
+
 _CONNECT_SECONDS: Final = 10.0
 _LOCK_SECONDS: Final = 5
 _FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 64, 1000, 4 * 1024 * 1024
 _RELEASE_SECONDS: Final = 10.0
+_WAIT_SECONDS: Final = 15.0
 _SESSION: Final = {
     "application_name": "tidemark-query",
     "default_transaction_read_only": "on",
@@ -48,12 +53,23 @@ def _verified(host: str) -> ssl.SSLContext:
     return context
 
 
-async def _discard(connection: Connection) -> None:
+async def _discard(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     """asyncpg has rolled back; nothing of the session stays for the next statement."""
     await connection.execute("DISCARD ALL")
 
 
-async def _give_back(pool: Pool, connection: Connection) -> None:
+async def _acquired(pool: Pool) -> "PoolConnectionProxy[asyncpg.Record]":
+    """A connection; 503 where none gets free in time. Waiting for one is not the statement's time."""
+    try:
+        async with asyncio.timeout(_WAIT_SECONDS) as limit:
+            return await pool.acquire()
+    except TimeoutError:
+        if limit.expired():
+            raise Unavailable("All connections of this secret are busy; try again.", retry_after=2) from None
+        raise
+
+
+async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
     """Roll back and return; a connection that does not answer is dropped."""
     try:
         if not connection.is_closed():
@@ -65,36 +81,38 @@ async def _give_back(pool: Pool, connection: Connection) -> None:
 
 
 class PostgresRows:
-    """The rows of an open cursor. Batches are small where rows are wide."""
+    """The rows of an open cursor."""
 
-    def __init__(self, cursor: "Cursor[Any]", statement: "PreparedStatement[Any]", limits: Limits, budget: Budget) -> None:
+    def __init__(
+        self, cursor: "Cursor[Any]", statement: "PreparedStatement[Any]", limits: Limits, budget: Budget
+    ) -> None:
         kinds = statement.get_attributes()
         self.columns = tuple(Column(each.name, each.type.name) for each in kinds)
         self.available: int | None = None
         self._cursor = cursor
         self._convert = Conversion([each.type for each in kinds])
-        self._limits = limits
         self._budget = budget
+        self._wanted, self._size = limits.rows + 1, _FIRST_ROWS
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Row]]:
-        wanted, size = self._limits.rows + 1, _FIRST_ROWS
-        while wanted > 0:
-            asked = min(wanted, size)
-            with named_failures(self._budget.seconds):
-                async with self._budget.spent():
-                    records = await self._cursor.fetch(asked)
-                rows = self._convert(records)
-            if records:
-                yield rows
-            if len(records) < asked:
-                return
-            wanted -= len(records)
-            size = _next_size(records)
+    async def batch(self) -> Sequence[Row]:
+        """The next rows; few at a time where rows are wide."""
+        asked = min(self._wanted, self._size)
+        if asked == 0:
+            return ()
+        with named_failures(self._budget.seconds):
+            async with self._budget.spent():
+                records = await self._cursor.fetch(asked)
+            rows = self._convert(records)
+        self._wanted = self._wanted - len(records) if len(records) == asked else 0
+        self._size = _next_size(records)
+        return rows
 
 
 def _next_size(records: Sequence[asyncpg.Record]) -> int:
     """So many rows as those of this batch make about 4 MiB."""
     some = records[:: max(1, len(records) // 16)]
+    if not some:
+        return 1
     size = sum(len(value) for record in some for value in record if isinstance(value, (str, bytes)))
     return max(1, min(_MOST_ROWS, _BATCH_BYTES * len(some) // (size + 1)))
 
@@ -112,10 +130,10 @@ class PostgresDriver:
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
 
-    async def _connect(self, *_: object, **options: Any) -> Connection:
+    async def _connect(self, *_: object, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
         """Log in at the address that was checked just now."""
         settings = self._settings
-        connection = await asyncpg.connect(
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
             host=await self._resolve(*settings.target),
             port=settings.port,
             user=settings.username,
@@ -143,11 +161,10 @@ class PostgresDriver:
             return self._pool
 
     @asynccontextmanager
-    async def _borrowed(self, budget: Budget) -> AsyncIterator[Connection]:
+    async def _borrowed(self, budget: Budget) -> "AsyncIterator[PoolConnectionProxy[asyncpg.Record]]":
         with named_failures(budget.seconds):
             pool = await self._opened()
-            async with budget.spent():
-                connection = await pool.acquire()
+            connection = await _acquired(pool)
         try:
             yield connection
         finally:

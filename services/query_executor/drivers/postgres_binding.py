@@ -1,11 +1,11 @@
-"""How a statement's values reach Postgres: as text, converted by the input function of the type that the server expects.
+"""How values reach Postgres: as text, converted by the input function of the type that the server expects.
 
 The statement is prepared once to learn those types, and its text written with `($1::text)::type` from then on.
 """
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -63,10 +63,10 @@ def _numbered(binds: Sequence[Bind], *, shared: bool) -> tuple[tuple[int, ...], 
     return tuple(numbers), tuple(places)
 
 
-def _written(parts: Sequence[str], numbers: Sequence[int], write: Callable[[int], str]) -> str:
+def _written(parts: Sequence[str], placeholders: Sequence[str]) -> str:
     pieces = [parts[0]]
-    for number, part in zip(numbers, parts[1:], strict=True):
-        pieces += [write(number), part]
+    for placeholder, part in zip(placeholders, parts[1:], strict=True):
+        pieces += [placeholder, part]
     return "".join(pieces)
 
 
@@ -152,7 +152,7 @@ async def _with_numbers(
     """The server's own types, but for parameters that it can not decide."""
     fixed = {number: bind.cast for number, bind in _binds(bound, places) if bind.cast is not None}
     while True:
-        text = _written(bound.parts, numbers, lambda number: _first_form(number, fixed))
+        text = _written(bound.parts, [_first_form(number, fixed) for number in numbers])
         try:
             kinds = (await connection.prepare(text)).get_parameters()
             break
@@ -161,10 +161,8 @@ async def _with_numbers(
             if not undecided:
                 raise
             fixed |= {number: natural_type(bound.binds[places[number - 1]]) for number in undecided}
-    names = {
-        number: fixed.get(number) or type_name(kinds[number - 1], bind) for number, bind in _binds(bound, places)
-    }
-    return Prepared(_written(bound.parts, numbers, lambda number: converted(number, names[number])), places)
+    names = {number: fixed.get(number) or type_name(kinds[number - 1], bind) for number, bind in _binds(bound, places)}
+    return Prepared(_written(bound.parts, [converted(number, names[number]) for number in numbers]), places)
 
 
 def _binds(bound: Bound, places: Sequence[int]) -> list[tuple[int, Bind]]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import asyncpg
 
-from libs.common.errors import TidemarkError
+from libs.common.errors import TidemarkError, Unavailable
 from services.query_executor.drivers.budget import timed_out
 from services.query_executor.errors import ConnectorError, QueryError, QueryExecutionError
 
@@ -37,6 +37,7 @@ _CONNECTING: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], 
         "connection_lost",
         "The connection to the server was lost.",
     ),
+    (TimeoutError, "timeout", "The server did not answer in time."),
     (OSError, "unreachable", "The server cannot be reached."),
 )
 _MEANINGS: Final = {
@@ -75,9 +76,9 @@ def _of_statement(error: asyncpg.PostgresError, seconds: float) -> QueryError:
     return QueryExecutionError(message or f"The query failed on the server ({_condition(error)}).", details=details)
 
 
-def query_error(error: BaseException, seconds: float) -> QueryError:
+def query_error(error: BaseException, seconds: float) -> TidemarkError:
     """The one of the API's codes that fits."""
-    if isinstance(error, QueryError):
+    if isinstance(error, (QueryError, Unavailable)):
         return error
     if isinstance(error, TidemarkError):
         return ConnectorError(error.detail, details={"cause": error.code})

@@ -8,6 +8,7 @@ import asyncpg
 from asyncpg.types import BitString, Range
 
 from libs.common.db import Connection
+from services.query_executor.drivers import Row
 from services.query_executor.drivers.values import binary, document, integer, interval, jsonable, number, real
 
 Convert = Callable[[Any], Any]
@@ -70,7 +71,7 @@ def _bound(value: Any) -> str:
     return f'"{text}"' if any(character in text for character in ' ,[]()"\\') else text
 
 
-def _range(value: Range) -> str:
+def _range(value: Range[Any]) -> str:
     if value.isempty:
         return "empty"
     brackets = ("[" if value.lower_inc else "(", "]" if value.upper_inc else ")")
@@ -111,10 +112,10 @@ class Conversion:
         found = [(place, converter(kind)) for place, kind in enumerate(kinds)]
         self._converters = [(place, convert) for place, convert in found if convert is not None]
 
-    def __call__(self, records: Sequence[asyncpg.Record]) -> Sequence[Sequence[Any]]:
+    def __call__(self, records: Sequence[asyncpg.Record]) -> Sequence[Row]:
         """Rows that JSON can be written from."""
         if not self._converters:
-            return records
+            return list(map(tuple, records))
         rows = [list(record) for record in records]
         for place, convert in self._converters:
             for row in rows:
@@ -126,6 +127,4 @@ class Conversion:
 
 async def prepare_types(connection: Connection) -> None:
     """An interval's months are no days: take it in its three parts."""
-    await connection.set_type_codec(
-        "interval", schema="pg_catalog", encoder=tuple, decoder=tuple, format="tuple"
-    )
+    await connection.set_type_codec("interval", schema="pg_catalog", encoder=tuple, decoder=tuple, format="tuple")

@@ -14,13 +14,13 @@ Resolve = Callable[[str, int], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One version of one secret, opened."""
+    """One version of one secret, opened; for the tenant's own schema `secret_id` is the tenant."""
 
     engine: Engine
     tenant: UUID
     secret_id: UUID
     version: int
-    connection: Connection = field(repr=False)
+    connection: Connection | None = field(repr=False)  # None: the tenant's own schema
     settings: SecretSettings
 
 

@@ -23,6 +23,15 @@ TABLE = RouteTable()
         ("GET", "/spaces/shop/usage", "GET /spaces/{slug}/usage"),
         ("GET", "/spaces/shop/usage/unused", "GET /spaces/{slug}/usage/unused"),
         ("GET", f"/spaces/shop/products/{ID}/usage", "GET /spaces/{slug}/products/{product_id}/usage"),
+        ("POST", "/api/apps/", "POST /api/apps/"),
+        ("POST", "/api/apps", "POST /api/apps/"),
+        ("GET", "/api/apps/shop/secrets/types", "GET /api/apps/{app_slug}/secrets/types/"),
+        ("GET", "/api/apps/shop/secrets/db/", "GET /api/apps/{app_slug}/secrets/{key}/"),
+        (
+            "POST",
+            "/api/apps/shop/analytics/queries/sales/execute",
+            "POST /api/apps/{app_slug}/analytics/queries/{slug}/execute/",
+        ),
     ],
 )
 def test_a_path_finds_its_route(method: str, path: str, template: str) -> None:
@@ -33,7 +42,20 @@ def test_a_path_finds_its_route(method: str, path: str, template: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "", "/connectors", f"/connectors/{ID}", "/spaces/", "/spaces//usage", "/spaces/shop/usage/", "/Spaces", "/x"],
+    [
+        "/",
+        "",
+        "/connectors",
+        f"/connectors/{ID}",
+        "/spaces/",
+        "/spaces//usage",
+        "/spaces/shop/usage/",
+        "/Spaces",
+        "/x",
+        "/api/apps//",
+        "/api/apps/shop/secrets/db//",
+        "/api/apps/shop/analytics/",
+    ],
 )
 def test_other_paths_are_not_passed_on(path: str) -> None:
     assert TABLE.match("GET", path) is None
@@ -65,7 +87,7 @@ def test_every_parameter_named_id_is_checked() -> None:
         names = [part[1:-1] for part in route.pattern.split("/") if part.startswith("{")]
         match = Match(route, tuple((name, ID) for name in names))
         match.check()
-        assert all(name == "slug" or name.endswith("_id") for name in names)
+        assert all(name in ("slug", "app_slug", "key") or name.endswith("_id") for name in names)
 
 
 def test_no_two_routes_claim_one_request() -> None:

@@ -1,0 +1,59 @@
+"""Reading a result: as JSON, without secrets, up to the limits of rows and bytes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from services.query_executor.drivers import Limits, Row, Rows
+from services.query_executor.envelope import OPTIONS, distinct_names, objects
+from services.query_executor.redact import Redactor
+
+
+@dataclass(slots=True)
+class Collected:
+    """Rows as chunks of JSON objects joined by commas."""
+
+    chunks: list[bytes] = field(default_factory=list, repr=False)
+    rows: int = 0
+    bytes: int = 0
+    truncated: bool = False
+    available: int | None = None
+
+
+async def collect(rows: Rows, limits: Limits, redactor: Redactor) -> Collected:
+    """Read until the end or a limit. Raises what the driver raises."""
+    names = distinct_names([column.name for column in rows.columns])
+    found = Collected()
+    while not found.truncated and (batch := await rows.batch()):
+        room = limits.rows - found.rows
+        found.truncated = len(batch) > room
+        _take(found, names, batch[:room], limits.bytes, redactor)
+    found.available = rows.available
+    return found
+
+
+def _take(found: Collected, names: Sequence[str], batch: Sequence[Row], most: int, redactor: Redactor) -> None:
+    """Add a batch, or as much of it as there are bytes left."""
+    chunk = _dumped(names, batch, redactor)
+    if found.bytes + len(chunk) > most:
+        found.truncated = True
+        kept, size = list[bytes](), found.bytes
+        for row in batch:
+            one = _dumped(names, [row], redactor)
+            size += len(one) + 1
+            if size > most:
+                break
+            kept.append(one)
+        batch, chunk = batch[: len(kept)], b",".join(kept)
+    if batch:
+        found.chunks.append(chunk)
+        found.rows += len(batch)
+        found.bytes += len(chunk)
+
+
+def _dumped(names: Sequence[str], batch: Sequence[Row], redactor: Redactor) -> bytes:
+    """Objects joined by commas."""
+    rows = objects(names, batch)
+    dumped = orjson.dumps(rows, option=OPTIONS)
+    return (redactor.rows(rows, dumped) or dumped)[1:-1]

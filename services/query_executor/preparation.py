@@ -1,0 +1,52 @@
+"""From a query's text and its values to a statement that is proved and bound; nothing here touches a server."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from services.query_executor.domain import PROFILE
+from services.query_executor.guard import Policy, Proof, prove
+from services.query_executor.statement import Bound, Engine
+from services.query_executor.template import Template, Values, bind
+from services.query_executor.template.parameters import declare, validate_parameters
+from services.query_executor.template.values import Value
+
+_REMEMBERED: Final = 2000
+
+
+@lru_cache(_REMEMBERED)
+def compiled(text: str, engine: Engine) -> Template:
+    """A text is parsed once. Raises QueryValidationError."""
+    return Template.compile(text, engine)
+
+
+def referenced(template: Template) -> frozenset[tuple[str, ...]]:
+    """Paths of the secrets that a template names; the user's profile is none."""
+    return frozenset(path for path in template.secret_paths if path[0] != PROFILE)
+
+
+def given(template: Template, declared: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> dict[str, Value]:
+    """The parameters of one execution, checked; those that nothing uses are left out.
+
+    Raises QueryValidationError that names `params.<name>`.
+    """
+    types = declare(declared)
+    used = {each.name for each in template.parameters} | {each.name for each in types}
+    wanted = {name: value for name, value in params.items() if name in used or name.partition(".")[0] == "secret"}
+    return validate_parameters(wanted, types)
+
+
+def check(text: str, engine: Engine, policy: Policy, declared: Sequence[Mapping[str, Any]]) -> Template:
+    """All that can be said of a text before it is run. Raises QueryValidationError."""
+    template = compiled(text, engine)
+    draft = template.render_dummy(declare(declared))
+    prove(draft, policy)
+    bind(draft)
+    return template
+
+
+def prepare(template: Template, values: Values, policy: Policy) -> tuple[Bound, Proof]:
+    """The statement of one execution, proved read-only."""
+    draft = template.render(values)
+    proof = prove(draft, policy)
+    return bind(draft), proof

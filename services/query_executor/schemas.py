@@ -1,0 +1,212 @@
+"""Bodies of requests and answers."""
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from services.query_executor.domain import RESERVED_SECRET_KEYS, ConnectionType
+from services.query_executor.secret_types import BY_SLUG, SecretSettings
+from services.query_executor.store.apps import TypeRow
+
+Item = TypeVar("Item")
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
+Description = Annotated[str, Field(max_length=10_000)]
+Tag = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")]
+QueryText = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"\S")]
+Slug = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+
+
+def _not_reserved(key: str) -> str:
+    if key in RESERVED_SECRET_KEYS:
+        raise ValueError(f"must not be one of: {', '.join(sorted(RESERVED_SECRET_KEYS))}")
+    return key
+
+
+SecretKey = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$"), AfterValidator(_not_reserved)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Done(BaseModel):
+    """What is answered where there is nothing to show."""
+
+    status: Literal["success"]
+    message: str
+
+
+class One(Done, Generic[Item]):
+    data: Item
+
+
+class Many(One[list[Item]], Generic[Item]):
+    total: int
+
+
+class Failure(BaseModel):
+    """Every error below /api/apps. `errors` names fields of the request."""
+
+    status: Literal["error"]
+    code: Annotated[
+        str,
+        Field(
+            description="QueryValidationError, QueryExecutionError, SecretResolutionError, ConnectorError; NotFound,"
+            " Conflict, Forbidden, Unavailable and their like for what concerns no query."
+        ),
+    ]
+    message: str
+    errors: dict[str, list[str]]
+    details: dict[str, Any]
+
+
+class NewApp(Body):
+    name: Name
+    description: Description | None = None
+
+
+class AppChange(Body):
+    """What is named changes; the slug stays."""
+
+    name: Name = ""
+    description: Description | None = None
+
+
+class AppOut(Answer):
+    id: UUID
+    slug: str
+    name: str
+    description: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewSecretType(Body):
+    """A type of plain keys and values, for `{{ secret.key }}`."""
+
+    slug: Slug
+    name: Name | None = None
+    description: Description | None = None
+
+
+class SecretTypeOut(Answer):
+    slug: str
+    name: str
+    description: str | None
+    driver: Annotated[str | None, Field(description="What opens connections with it; null for plain values.")]
+    value_schema: Annotated[dict[str, Any] | None, Field(description="JSON Schema of `value`; null for plain values.")]
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: TypeRow) -> "SecretTypeOut":
+        known = BY_SLUG.get(row.slug)
+        return cls(
+            slug=row.slug,
+            name=row.name,
+            description=row.description,
+            driver=known.engine.value if known else None,
+            value_schema=known.model.model_json_schema() if known else None,
+            created_at=row.created_at,
+        )
+
+
+Value = Annotated[
+    Any,
+    Field(
+        description="As the type's `value_schema` says; for other types text, a number, true or false, or an object of"
+        " these. It is never shown again."
+    ),
+]
+
+
+class NewSecret(Body):
+    key: SecretKey
+    type_slug: Annotated[str, Field(min_length=1, max_length=63)]
+    value: Value
+    description: Description | None = None
+    settings: SecretSettings = SecretSettings()
+
+
+class SecretChange(Body):
+    """What is named changes. Fields of a connection's value that are left out are kept, null removes one."""
+
+    value: Value = None
+    description: Description | None = None
+    settings: SecretSettings = SecretSettings()
+
+
+class SecretRotation(Body):
+    """A new value, and so a new version; fields of a connection's value that are left out are kept."""
+
+    value: Value
+
+
+class SecretOut(Answer):
+    id: UUID
+    key: str
+    type_slug: str
+    description: str | None
+    settings: SecretSettings
+    version: Annotated[int, Field(description="Rises with each new value.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewQuery(Body):
+    name: Annotated[Name, Field(description="Human-readable query name.")]
+    description: Description | None = None
+    connection_type: ConnectionType = "external"
+    secret_key: Annotated[
+        str | None, Field(max_length=128, description="Required for external, null or omitted for internal queries.")
+    ] = None
+    query_text: Annotated[QueryText, Field(description="Query template (SQL or Elasticsearch DSL).")]
+    tags: Annotated[list[Tag], Field(max_length=50)] = []
+    parameters: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
+
+
+class QueryChange(Body):
+    """What is named changes, the rest stays, and so does the slug."""
+
+    name: Name = ""
+    description: Description | None = None
+    connection_type: ConnectionType = "external"
+    secret_key: Annotated[str | None, Field(max_length=128)] = None
+    query_text: QueryText = ""
+    tags: Annotated[list[Tag], Field(max_length=50)] = []
+    parameters: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
+
+
+class QueryOut(Answer):
+    id: UUID
+    name: str
+    slug: str
+    description: str | None
+    connection_type: ConnectionType
+    secret_key: str | None
+    query_text: str
+    tags: list[str]
+    parameters: list[dict[str, Any]]
+    version: Annotated[int, Field(description="Rises when what a server would see changes.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class Execute(Body):
+    params: Annotated[
+        dict[str, Any],
+        Field(description="Values of the template's parameters; those that it does not use are ignored."),
+    ] = {}
+
+
+class Executed(Many[dict[str, Any]]):
+    """`total` is the number of rows in `data`."""
+
+    execution_key: str
+    truncated: Annotated[bool, Field(description="Whether a limit of rows or bytes cut the result.")]
+    total_available: Annotated[int | None, Field(description="Rows without the limit, where the server tells.")] = None

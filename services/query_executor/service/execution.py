@@ -1,0 +1,144 @@
+"""The use case of an execution: look up, resolve, prove, bind, run, redact, record."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+from libs.common.auth import Principal
+from libs.common.db import Database
+from libs.common.errors import NotFound, TidemarkError
+from services.query_executor.collect import Collected, collect
+from services.query_executor.domain import key_meant, profile_of, scalar_at, shown_path
+from services.query_executor.drivers.pools import Drivers
+from services.query_executor.drivers.source import Source
+from services.query_executor.errors import QueryError, SecretResolutionError, TenantSchemaRequired
+from services.query_executor.metrics import QueryMetrics
+from services.query_executor.preparation import compiled, given, prepare, referenced
+from services.query_executor.redact import Redactor
+from services.query_executor.secret_types import is_connection
+from services.query_executor.service.recording import Outcome, Recording, Run
+from services.query_executor.service.sources import Sources
+from services.query_executor.statement import Bound, Scalar
+from services.query_executor.store import apps as apps_store
+from services.query_executor.store import executions as store
+from services.query_executor.store import secrets as secrets_store
+from services.query_executor.store.executions import Runnable
+from services.query_executor.template import Template, Values
+
+_REDACTORS: Final = 256
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A statement, where it runs, and what must not be seen of it."""
+
+    source: Source
+    bound: Bound
+    redactor: Redactor = field(repr=False)
+
+
+@lru_cache(_REDACTORS)
+def _redactor(secrets: tuple[str, ...]) -> Redactor:
+    return Redactor.of(secrets)
+
+
+class Executions:
+    """Runs saved queries."""
+
+    def __init__(
+        self, database: Database, sources: Sources, drivers: Drivers, recording: Recording, metrics: QueryMetrics
+    ) -> None:
+        self._database = database
+        self._sources = sources
+        self._drivers = drivers
+        self._recording = recording
+        self._metrics = metrics
+
+    async def execute(
+        self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
+    ) -> tuple[str, Collected]:
+        """The execution's key and its rows. Raises the four errors of the API, 404, 503."""
+        if caller.tenant is None:
+            raise TenantSchemaRequired
+        runnable = await self._runnable(caller.tenant, app_slug, slug)
+        run = self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
+        try:
+            ready = await self._ready(run, params)
+            found = await self._run(ready)
+        except TidemarkError as error:
+            await self._recording.failed(run, error.code)
+            self._metrics.observe(run.milliseconds, error.code)
+            raise
+        except asyncio.CancelledError:
+            self._metrics.observe(run.milliseconds, "Cancelled")
+            await self._recording.cancelled(run)
+            raise
+        outcome = Outcome("completed", found.rows, found.truncated)
+        await self._recording.completed(run, outcome, ready.source, ready.bound)
+        self._metrics.observe(run.milliseconds, "none")
+        return run.key, found
+
+    async def _runnable(self, tenant: UUID, app_slug: str, slug: str) -> Runnable:
+        async with self._database.tenant(tenant) as connection:
+            runnable = await store.find_runnable(connection, tenant, app_slug, slug)
+            if runnable is None:
+                await apps_store.app_by_slug(connection, tenant, app_slug)
+                raise NotFound("Query not found")
+        return runnable
+
+    async def _ready(self, run: Run, params: Mapping[str, Any]) -> Ready:
+        query, secret = run.runnable.query, run.runnable.secret
+        source = self._sources.of(run.tenant, query.connection_type, secret, has_type=run.runnable.has_type)
+        template = compiled(query.query_text, source.engine)
+        parameters = given(template, query.parameters, params)
+        used = await self._secrets(run, template)
+        hidden = (*(source.connection.secrets if source.connection else ()), *(str(value) for value in used.values()))
+        redactor = _redactor(hidden)
+        values = Values(parameters=parameters, secrets=used, profile=profile_of(run.caller))
+        try:
+            bound, _ = prepare(template, values, await self._sources.policy(source))
+        except QueryError as error:
+            raise without_secrets(error, redactor) from None
+        return Ready(source, bound, redactor)
+
+    async def _secrets(self, run: Run, template: Template) -> dict[Path, Scalar]:
+        """What the template's references mean. Raises SecretResolutionError."""
+        paths = referenced(template)
+        if not paths:
+            return {}
+        async with self._database.tenant(run.tenant) as connection:
+            types = await secrets_store.secret_types_by_key(connection, run.tenant, run.runnable.app_id)
+            keys = {path: key_meant(path[0], types.keys()) for path in paths}
+            _check_types(keys.values(), types)
+            app, wanted = run.runnable.app_id, set(keys.values())
+            found = await secrets_store.secrets_by_keys(connection, run.tenant, app, wanted)
+        opened = {secret.key: self._sources.vault.opened(run.tenant, secret) for secret in found}
+        return {path: scalar_at(opened[key], path[1:], shown_path(path)) for path, key in keys.items()}
+
+    async def _run(self, ready: Ready) -> Collected:
+        limits = self._sources.limits(ready.source)
+        try:
+            async with self._drivers.lease(ready.source) as driver, driver.run(ready.bound, limits) as rows:
+                return await collect(rows, limits, ready.redactor)
+        except QueryError as error:
+            raise without_secrets(error, ready.redactor) from None
+
+
+def _check_types(keys: Collection[str], types: Mapping[str, str]) -> None:
+    for key in keys:
+        if is_connection(types[key]):
+            message = f"The secret {key} opens a connection and cannot be used in a template."
+            raise SecretResolutionError(message, errors={"query_text": [message]})
+
+
+def without_secrets(error: QueryError, redactor: Redactor) -> QueryError:
+    """The error, its texts scanned."""
+    error.detail = redactor.in_text(error.detail)
+    error.args = (error.detail,)
+    error.errors = redactor.value(error.errors)
+    error.details = redactor.value(error.details)
+    return error

@@ -1,0 +1,122 @@
+"""What stays of an execution: its row, and its event in the same transaction."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.auth import Principal
+from libs.common.clock import Clock
+from libs.common.db import Database
+from libs.common.erasure import ErasedNames
+from libs.common.events import BiQueryScraped
+from libs.common.outbox import enqueue
+from libs.common.topics import BI_QUERY_SCRAPED
+from services.query_executor.domain import execution_key
+from services.query_executor.drivers.source import Source
+from services.query_executor.statement import Bound
+from services.query_executor.store import executions as store
+from services.query_executor.store.executions import Execution, Runnable, State
+from services.query_executor.usage import usage_record
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution while it runs."""
+
+    id: UUID
+    tenant: UUID
+    caller: Principal
+    app_slug: str
+    runnable: Runnable
+    started_at: datetime
+    _began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def key(self) -> str:
+        return execution_key(self.id)
+
+    @property
+    def milliseconds(self) -> float:
+        return round((time.perf_counter() - self._began) * 1000, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went."""
+
+    state: State
+    rows: int = 0
+    truncated: bool = False
+    error_code: str | None = None
+
+
+class Recording:
+    """Writes executions down. Names of erased persons are not written."""
+
+    def __init__(self, database: Database, clock: Clock, erased: ErasedNames) -> None:
+        self._database = database
+        self._clock = clock
+        self._erased = erased
+
+    def begin(self, execution: UUID, tenant: UUID, caller: Principal, app_slug: str, runnable: Runnable) -> Run:
+        return Run(execution, tenant, caller, app_slug, runnable, self._clock())
+
+    async def completed(self, run: Run, outcome: Outcome, source: Source, bound: Bound) -> None:
+        """The row, and the usage of the tables that were read."""
+        await self._write(run, outcome, (source, bound))
+
+    async def failed(self, run: Run, error_code: str) -> None:
+        await self._write(run, Outcome("failed", error_code=error_code), None)
+
+    async def cancelled(self, run: Run) -> None:
+        """To its end, although the request is being cancelled."""
+        await asyncio.shield(self._write(run, Outcome("cancelled", error_code="Cancelled"), None))
+
+    async def _write(self, run: Run, outcome: Outcome, read: tuple[Source, Bound] | None) -> None:
+        milliseconds, name = run.milliseconds, run.caller.username or run.caller.subject
+        person = (run.tenant, name)
+        async with self._database.tenant(run.tenant) as connection:
+            shown = (await self._erased.pseudonyms(connection, [person])).get(person, name)
+            row = _execution(run, outcome, shown, milliseconds)
+            if await store.insert_execution(connection, run.tenant, row) and read is not None:
+                event = _event(run, read, shown)
+                key = f"{run.tenant}:{event.connector.id}"
+                await enqueue(connection, BI_QUERY_SCRAPED, event, key=key, at=self._clock())
+
+
+def _event(run: Run, read: tuple[Source, Bound], executed_by: str) -> BiQueryScraped:
+    source, bound = read
+    secret = run.runnable.secret
+    return usage_record(
+        source,
+        bound,
+        run.key,
+        run.runnable.query.name,
+        f"{run.app_slug}/{secret.key}" if secret else None,
+        environment=run.caller.environment,
+        executed_by=executed_by,
+        executed_at=run.started_at,
+    )
+
+
+def _execution(run: Run, outcome: Outcome, executed_by: str, milliseconds: float) -> Execution:
+    query, secret = run.runnable.query, run.runnable.secret
+    return Execution(
+        id=run.id,
+        environment=run.caller.environment,
+        app_id=run.runnable.app_id,
+        query_id=query.id,
+        query_version=query.version,
+        secret_id=secret.id if secret else None,
+        secret_version=secret.version if secret else None,
+        executed_by=executed_by,
+        actor_type=run.caller.actor_type,
+        state=outcome.state,
+        error_code=outcome.error_code,
+        row_count=outcome.rows,
+        truncated=outcome.truncated,
+        milliseconds=milliseconds,
+        started_at=run.started_at,
+    )
