@@ -66,6 +66,8 @@ def _spans(text: str, engine: Engine) -> Iterator[Span]:
 def _comment(written: str, text: str, start: int) -> None:
     if written[:4].lower().startswith(_EXECUTABLE):
         raise refused(f"Executable comments and hints are not allowed ({place(text, start)}); remove the comment.")
+    if written.startswith("/*") and not (len(written) > 3 and written.endswith("*/")):
+        raise refused(f"A comment never ends ({place(text, start)}).")
     if written.startswith("/*") and "/*" in written[2:]:
         raise refused(f"Comments may not be nested ({place(text, start)}); servers disagree on where they end.")
 
