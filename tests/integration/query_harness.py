@@ -20,7 +20,7 @@ from tests.support.platform import Platform, values_of
 from tests.support.processes import eventually, token
 from tests.support.servers import Servers
 
-PASSWORD = "canary-password-9431"  # noqa: S105 - of a role that lives as long as the test module
+PASSWORD = "canary-password-9431"
 
 
 @dataclass(frozen=True, slots=True)
