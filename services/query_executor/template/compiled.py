@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any, Final
 
-from jinja2 import TemplateError, nodes
 from jinja2 import Template as JinjaTemplate
+from jinja2 import TemplateError, nodes
 from jinja2.runtime import Undefined
 
 from services.query_executor.errors import QueryError, QueryValidationError

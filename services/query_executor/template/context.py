@@ -1,20 +1,40 @@
-"""What stands around each placeholder: its neighbours, the bracket that encloses it, the clause that it is an item of."""
+"""What stands around each placeholder: its neighbours, the bracket around it, the clause that it is an item of."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from sqlglot.tokens import TokenType
+from sqlglot import TokenType
 
 from services.query_executor.template.lexing import Lexeme
 
 _OPENERS: Final = {"(": ")", "[": "]", "{": "}"}
 _CLAUSE_ENDS: Final = frozenset(
-    "LIMIT OFFSET HAVING UNION EXCEPT INTERSECT WINDOW FETCH FOR ROWS RANGE GROUPS WHERE SELECT FROM QUALIFY SETTINGS".split()
+    [
+        "LIMIT",
+        "OFFSET",
+        "HAVING",
+        "UNION",
+        "EXCEPT",
+        "INTERSECT",
+        "WINDOW",
+        "FETCH",
+        "FOR",
+        "ROWS",
+        "RANGE",
+        "GROUPS",
+        "WHERE",
+        "SELECT",
+        "FROM",
+        "QUALIFY",
+        "SETTINGS",
+    ]
 )
-_NOT_ENDS: Final = frozenset("AND OR WHERE ON THEN WHEN HAVING SELECT , ELSE CASE END".split())
-_NOT_OF_OPERATOR: Final = frozenset("IN LIKE ILIKE BETWEEN NULL SIMILAR REGEXP RLIKE".split())
+_NOT_ENDS: Final = frozenset(
+    ["AND", "OR", "WHERE", "ON", "THEN", "WHEN", "HAVING", "SELECT", ",", "ELSE", "CASE", "END"]
+)
+_NOT_OF_OPERATOR: Final = frozenset(["IN", "LIKE", "ILIKE", "BETWEEN", "NULL", "SIMILAR", "REGEXP", "RLIKE"])
 
 
 class Bracket(Enum):

@@ -29,9 +29,9 @@ class Missing(Undefined):
     def _fail(self, *_: Any, **__: Any) -> NoReturn:
         raise MissingParameter(self._undefined_name or "?")
 
-    __str__ = __iter__ = __len__ = __contains__ = __add__ = __radd__ = __sub__ = __rsub__ = _fail  # type: ignore[assignment]
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __neg__ = __pos__ = __lt__ = _fail  # type: ignore[assignment]
-    __le__ = __gt__ = __ge__ = __getitem__ = __getattr__ = __int__ = __float__ = _fail  # type: ignore[assignment]
+    __str__ = __iter__ = __len__ = __contains__ = __add__ = __radd__ = __sub__ = __rsub__ = _fail
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __neg__ = __pos__ = __lt__ = _fail
+    __le__ = __gt__ = __ge__ = __getitem__ = __getattr__ = __int__ = __float__ = _fail
 
 
 class Sandbox(ImmutableSandboxedEnvironment):

@@ -1,7 +1,7 @@
 """The filters and tests that templates may use: each is total, cheap and works on plain values only."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -143,7 +143,12 @@ def unique(value: object) -> tuple[Scalar, ...]:
 
 def ordered(value: object) -> tuple[Scalar, ...]:
     """The list in order."""
-    return tuple(sorted(items(value), key=lambda item: (not isinstance(item, (int, float, Decimal)), item)))
+    return tuple(sorted(items(value), key=_rank))
+
+
+def _rank(item: Scalar) -> tuple[int, Any]:
+    """Numbers, then texts, then null."""
+    return (2, 0) if item is None else (int(isinstance(item, str)), item)
 
 
 def tojson(value: T) -> T:
@@ -172,8 +177,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "length": lambda value: len(text(value)) if is_scalar(value) else len(items(value)),
     "like_escape": like_escape,
     "lower": _text_filter(str.lower),
-    "max": lambda value: max(items(value)),
-    "min": lambda value: min(items(value)),
+    "max": lambda value: ordered(value)[-1],
+    "min": lambda value: ordered(value)[0],
     "one_of": one_of,
     "replace": replaced,
     "reverse": lambda value: tuple(reversed(items(value))),
@@ -187,8 +192,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "upper": _text_filter(str.upper),
 }
 
+_JINJA_TESTS: Mapping[str, Any] = JINJA_TESTS
 TESTS: dict[str, Callable[..., Any]] = {
-    name: JINJA_TESTS[name]
+    name: _JINJA_TESTS[name]
     for name in (
         "boolean", "defined", "undefined", "none", "number", "string", "sequence", "iterable", "integer", "float",
         "true", "false", "in", "even", "odd", "divisibleby", "eq", "ne", "lt", "le", "gt", "ge", "==", "!=", "<", "<=",

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sqlglot import TokenType
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 from services.query_executor.statement import TOKEN_PREFIX, Engine
 from services.query_executor.template.values import refuse
@@ -21,6 +21,8 @@ _STRINGS: Final = frozenset(
         TokenType.NATIONAL_STRING, TokenType.HEREDOC_STRING, TokenType.RAW_STRING,
     }
 )  # fmt: skip
+_BITS: Final = re.compile(rf"\b[bBxX]'[^']*{TOKEN_PREFIX}")
+_HINT: Final = "Executable comments and hints (`/*!`, `/*M!`, `/*+`) are not allowed."
 _REFUSED_COMMENT: Final = re.compile(r"/\*(?:!|M!|\+)", re.IGNORECASE)
 
 
@@ -65,7 +67,11 @@ def lex(engine: Engine, text: str) -> tuple[Lexeme, ...]:
     try:
         tokens = Dialect.get_or_raise(engine.dialect).tokenize(_BEFORE + text)[1:]
     except SqlglotError:
+        if _BITS.search(text):
+            raise refuse("A placeholder cannot stand in B'…' or X'…'; write '…' and convert it.") from None
         raise refuse("The query cannot be read: a quote, a comment or a dollar sign is never closed.") from None
+    if any(token.token_type is TokenType.HINT for token in tokens):
+        raise refuse(_HINT)
     shift = len(_BEFORE)
     return tuple(
         Lexeme(
@@ -98,5 +104,5 @@ def _gaps(lexemes: Sequence[Lexeme], length: int) -> Iterator[tuple[int, int]]:
 
 def _blank(gap: str) -> str:
     if _REFUSED_COMMENT.search(gap):
-        raise refuse("Executable comments and hints (`/*!`, `/*M!`, `/*+`) are not allowed.")
+        raise refuse(_HINT)
     return "\n" if "\n" in gap else " "

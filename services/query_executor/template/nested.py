@@ -128,10 +128,10 @@ def _parts(pieces: Pieces, structure: str) -> tuple[str | Element, ...]:
             if unit == '"':
                 parts += _flushed(element, quoted=quoted)
                 quoted = not quoted
-            elif unit in structure if isinstance(unit, str) and not quoted else False:
+            elif isinstance(unit, str) and unit in structure and not quoted:
                 parts += [*_flushed(element, quoted=False), unit]
             else:
-                element.append(unit if isinstance(unit, int) or len(unit) == 1 else unit[1])
+                element.append(unit if isinstance(unit, int) else unit[-1])
     return (*parts, *_flushed(element, quoted=False))
 
 

@@ -1,5 +1,5 @@
-"""The author's syntax tree made safe to run: each output goes through our filter, loops and `~` are bounded, and neither
-secrets nor their names reach Jinja."""
+"""The author's syntax tree made safe to run: each output goes through our filter, loops and `~` are bounded, and
+no secret reaches Jinja."""
 
 from dataclasses import dataclass
 from typing import Any

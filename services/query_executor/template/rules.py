@@ -1,6 +1,7 @@
 """What a template may say. Everything is listed: a construct that is not named here is refused."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from jinja2 import nodes
 
@@ -38,15 +39,13 @@ def check_text(text: str) -> None:
         raise refuse(f"A query template may have at most {MAX_LENGTH} characters.")
     if TOKEN_PREFIX in text.lower():
         raise refuse(f"The word {TOKEN_PREFIX!r} is reserved and cannot stand in a query.")
-    if any(character < " " and character not in "\t\n\r" or character == "\x7f" for character in text):
+    if any((character < " " and character not in "\t\n\r") or character == "\x7f" for character in text):
         raise refuse("A query template cannot hold control characters.")
 
 
 def check_tree(tree: nodes.Template) -> None:
     """Refuse every construct that is not allowed."""
-    count = 0
-    for node, depth, loops in _walk(tree, 0, 0):
-        count += 1
+    for count, (node, depth, loops) in enumerate(_walk(tree, 0, 0), 1):
         if count > MAX_NODES or depth > MAX_DEPTH:
             raise refuse("The template is too large or too deeply nested.")
         if loops > MAX_LOOPS:
@@ -168,7 +167,7 @@ def _constant(node: nodes.Node) -> object:
     return node.value if isinstance(node, nodes.Const) else None
 
 
-_CHECKS = {
+_CHECKS: Mapping[type[nodes.Node], Callable[[Any], None]] = {
     nodes.Name: _check_name,
     nodes.Getattr: _check_attribute,
     nodes.Getitem: _check_item,

@@ -1,9 +1,10 @@
 """Where a placeholder may stand, and what to write instead where it may not."""
 
+import itertools
 import re
 from typing import Final
 
-from sqlglot.tokens import TokenType
+from sqlglot import TokenType
 
 from services.query_executor.statement import Engine
 from services.query_executor.template.context import Bracket, Context
@@ -12,13 +13,14 @@ from services.query_executor.template.values import refuse
 
 _GLUE_BEFORE: Final = frozenset("_$@#.'\"`?\\&")
 _GLUE_AFTER: Final = frozenset("_$@#.'\"`\\")
-_OPERANDS: Final = frozenset({TokenType.NUMBER, TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.STAR})
+_OPERANDS: Final = frozenset({TokenType.NUMBER, TokenType.R_PAREN, TokenType.R_BRACKET})
 # Words that the tokenizer takes for names though a value may follow them.
-_BEFORE_VALUES: Final = frozenset(
-    "ZONE SEPARATOR STEP TO SAMPLE ESCAPE TOP FIRST NEXT SOME SIMILAR REGEXP RLIKE XOR DIV MOD BINARY GLOBAL PREWHERE "
-    "DAY HOUR MINUTE SECOND MONTH YEAR UESCAPE TIES ROWS RANGE GROUPS PAST REPLACE EXCLUDE AGAINST ALL ANY".split()
-)
-_TABLE_WORDS: Final = frozenset("FROM JOIN INTO TABLE UPDATE".split())
+_BEFORE_VALUES: Final = frozenset({
+    "ZONE", "SEPARATOR", "STEP", "TO", "SAMPLE", "ESCAPE", "TOP", "FIRST", "NEXT", "SOME", "SIMILAR", "REGEXP",
+    "RLIKE", "XOR", "DIV", "MOD", "BINARY", "GLOBAL", "PREWHERE", "DAY", "HOUR", "MINUTE", "SECOND", "MONTH", "YEAR",
+    "UESCAPE", "TIES", "ROWS", "RANGE", "GROUPS", "PAST", "REPLACE", "EXCLUDE", "AGAINST", "ALL", "ANY",
+})  # fmt: skip
+_TABLE_WORDS: Final = frozenset(["FROM", "JOIN", "INTO", "TABLE", "UPDATE"])
 _NAMED: Final = "a value cannot be a name; write {{ name|ident }}, or {{ name|one_of('a', 'b') }}"
 
 
@@ -32,7 +34,8 @@ def check_bare(text: str, context: Context, path: str) -> None:
         raise refuse(f"{{{{ {path} }}}} stands where a function's name belongs: {_NAMED}.")
     if context.before and _is_operand(context.before[-1]):
         raise refuse(
-            f"{{{{ {path} }}}} follows a complete expression: for a direction write {{{{ {path}|one_of('asc', 'desc') }}}}; {_NAMED}."
+            f"{{{{ {path} }}}} follows a complete expression: for a direction write "
+            f"{{{{ {path}|one_of('asc', 'desc') }}}}; {_NAMED}."
         )
     check_item(context, path)
 
@@ -84,7 +87,7 @@ def list_place(context: Context) -> Bracket | None:
 
 def check_author(engine: Engine, lexemes: tuple[Lexeme, ...]) -> None:
     """Refuse what would be taken for a placeholder of the driver's own."""
-    for before, lexeme in zip(lexemes, lexemes[1:], strict=False):
+    for before, lexeme in itertools.pairwise(lexemes):
         adjacent = before.end == lexeme.start
         if engine is not Engine.CLICKHOUSE and before.raw == "$" and adjacent and lexeme.raw[:1].isdigit():
             raise refuse(f"${lexeme.raw} is a placeholder of the server; write {{{{ name }}}}.")
@@ -102,8 +105,7 @@ def _check_glue(text: str, lexeme: Lexeme, path: str) -> None:
     last = before[-1:]
     if (
         last.isalnum()
-        or last in _GLUE_BEFORE
-        and last
+        or (last in _GLUE_BEFORE and last)
         or before == "::"
         or after.isalnum()
         or (after and after in _GLUE_AFTER)
@@ -130,4 +132,4 @@ def _words(context: Context) -> list[str]:
 def _is_operand(lexeme: Lexeme) -> bool:
     if lexeme.kind is TokenType.VAR:
         return bool(re.match(r"\w", lexeme.raw)) and lexeme.word not in _BEFORE_VALUES
-    return lexeme.kind in _OPERANDS - {TokenType.STAR} or lexeme.is_string or lexeme.is_quoted_name
+    return lexeme.kind in _OPERANDS or lexeme.is_string or lexeme.is_quoted_name

@@ -20,7 +20,7 @@ _CASTS: Final = {
     Engine.MYSQL: {"date": "date", "timestamp": "datetime", "time": "time"},
     Engine.CLICKHOUSE: {"date": "Date", "date32": "Date32", "timestamp": "DateTime"},
 }
-_FIELDS: Final = frozenset("YEAR QUARTER MONTH WEEK DAY HOUR MINUTE SECOND".split())
+_FIELDS: Final = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"})
 
 
 @dataclass(frozen=True, slots=True)
