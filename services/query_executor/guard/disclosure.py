@@ -8,10 +8,11 @@ from sqlglot import exp
 
 from services.query_executor.guard.refusal import refused
 from services.query_executor.guard.relations import is_cte
+from services.query_executor.statement import TOKEN_PREFIX
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 _JOINING: Final = (exp.And, exp.Or, exp.Not, exp.Paren)
-_CHOOSING: Final = (exp.Where, exp.Having, exp.PreWhere, exp.Join)
+_CHOOSING: Final = (exp.Where, exp.Having, exp.PreWhere)
 _MESSAGE: Final = (
     "A secret may only be compared with a column of a table (column = '{{ secret.key }}', also <>, <, >, IN, LIKE, "
     "BETWEEN) in WHERE, ON or HAVING; not selected, sorted by, joined to other text or given to a function."
@@ -66,13 +67,15 @@ def _other_side(value: exp.Expr, comparison: exp.Expr | None) -> exp.Column | No
 def _chooses_rows(node: exp.Expr | None) -> bool:
     while node is not None and isinstance(node.parent, _JOINING):
         node = node.parent
-    return node is not None and isinstance(node.parent, _CHOOSING)
+    clause = None if node is None else node.parent
+    chooses = isinstance(clause, _CHOOSING) and isinstance(clause.parent, exp.Select)  # not FILTER (WHERE …)
+    return chooses or isinstance(clause, exp.Join)
 
 
 def _is_of_table(column: exp.Column) -> bool:
     """Whether the column cannot be one that the author made up: of a CTE, a subquery, VALUES or a function, where
     comparing candidates with the secret would find it."""
-    if column.name.lower().startswith("tdmk"):
+    if column.name.lower().startswith(TOKEN_PREFIX) or (not column.table and _is_alias(column)):
         return False
     scope = column.find_ancestor(exp.Select)
     while scope is not None:
@@ -80,12 +83,28 @@ def _is_of_table(column: exp.Column) -> bool:
         named = [source for source in sources if source.alias_or_name.lower() == column.table.lower()]
         if column.table and named:
             return all(_is_table(source) for source in named)
-        if not column.table and not all(_is_table(source) for source in sources):
+        if not column.table and not (sources and all(_is_table(source) for source in sources)):
             return False
-        if not sources:
-            return False
-        scope = scope.find_ancestor(exp.Select)
+        scope = _around(scope)
     return not column.table
+
+
+def _is_alias(column: exp.Column) -> bool:
+    """Some servers let conditions use the aliases of the select list and of WITH."""
+    name = column.name.lower()
+    root = column.root()
+    selected = any(alias.alias.lower() == name for alias in root.find_all(exp.Alias))
+    return selected or any(cte.alias.lower() == name for cte in root.find_all(exp.CTE) if cte.args.get("scalar"))
+
+
+def _around(select: exp.Select) -> exp.Select | None:
+    """The query whose columns are seen from inside this one; none from a CTE or a subquery in FROM."""
+    node: exp.Expr = select
+    while isinstance(node.parent, (exp.SetOperation, exp.Subquery, exp.Paren)):
+        node = node.parent
+    if isinstance(node.parent, (exp.From, exp.CTE)) or (isinstance(node.parent, exp.Join) and node.arg_key == "this"):
+        return None
+    return node.find_ancestor(exp.Select)
 
 
 def _sources(select: exp.Select) -> Iterator[exp.Expr]:

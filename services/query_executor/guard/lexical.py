@@ -102,10 +102,14 @@ def _tokens(text: str, engine: Engine) -> list[Token]:
 
 def _agree(text: str, tokens: Sequence[Token], special: Sequence[Span]) -> None:
     ours = {(span.start, span.end) for span in special if span.kind is not Kind.COMMENT}
-    theirs = {(t.start, t.end + 1) for t in tokens if text[t.end] in _QUOTES or text[t.start] == "$" == text[t.end]}
+    theirs = {(token.start, token.end + 1) for token in tokens if _is_quoted(text, token)}
     if ours != theirs:
         offset = min(start for start, _ in ours ^ theirs)
         raise refused(f"A literal or a quoted name can be read in two ways ({place(text, offset)}); write it plainly.")
+
+
+def _is_quoted(text: str, token: Token) -> bool:
+    return text[token.end] in _QUOTES or (token.end > token.start and text[token.start] == "$" == text[token.end])
 
 
 def _plain_between(text: str, tokens: Sequence[Token], special: Sequence[Span]) -> None:

@@ -14,9 +14,10 @@ from services.query_executor.guard.walk import Walk, count, each_of, field_name
 from services.query_executor.template.search import NotJson, parse, quote_bare
 
 MAX_TEXT: Final = 64 * 1024
+MAX_DEPTH: Final = 60
 _LISTS: Final = sections("search_body")
 _INDEX: Final = re.compile(r"(?!_all\b)[a-z0-9*][a-z0-9._*-]*(?:,[a-z0-9*][a-z0-9._*-]*)*")
-_SECRET: Final = (
+_DISCLOSED: Final = (
     "A secret may only stand as the whole value of a term, terms, match or match_phrase query, not in other text, in a "
     "key or anywhere else of the search."
 )
@@ -43,15 +44,26 @@ def prove_search(
     """
     if policy.index is not None and not _index(policy.index):
         raise refused("The connection's index must be a pattern of lower-case names: logs-*,metrics-2024.")
-    walk = Walk(secrets, _hits, policy.max_rows)
+    _not_deep(body)
+    walk = Walk(secrets, _hits)
     for key, value in walk.allowed(body, _LISTS["body"], "the search").items():
         _part(walk, key, value)
     if walk.met != mentions:
-        raise refused(_SECRET)
+        raise refused(_DISCLOSED)
     normal = dict(body)
     if isinstance(normal.get("size"), int):
         normal["size"] = min(normal["size"], policy.max_rows, MAX_ROWS)
     return normal
+
+
+def _not_deep(body: Any) -> None:
+    level = [body]
+    for _ in range(MAX_DEPTH):
+        inner = [value.values() if isinstance(value, Mapping) else value for value in level]
+        level = [each for values in inner for each in values if isinstance(each, (Mapping, list))]
+        if not level:
+            return
+    raise refused("The search is nested too deeply; simplify it.")
 
 
 def _index(pattern: str) -> bool:

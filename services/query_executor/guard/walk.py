@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from services.query_executor.guard.lists import sections
@@ -17,14 +17,12 @@ _PLAIN_KEY: Final = re.compile(r"[^\x00-\x1f\"\\<>|,#?]{1,255}")
 
 @dataclass(slots=True)
 class Walk:
-    """`secrets`: tokens that stand for secrets; `met` counts those that stood where one may. `hits` walks inner hits."""
+    """`secrets`: their tokens; `met` counts those that stood where one may. `hits` walks inner hits."""
 
     secrets: frozenset[str]
     hits: Callable[["Walk", Any, str], None]
-    max_rows: int
     met: int = 0
     nodes: int = 0
-    keys: list[str] = field(default_factory=list)
 
     def mapping(self, value: Any, where: str) -> Mapping[str, Any]:
         """An object, counted against the limit of nodes."""
@@ -80,7 +78,7 @@ def unknown(key: str, where: str) -> Exception:
 
 
 def field_name(key: str, where: str) -> str:
-    """A field's name, which may be any plain word: `script` is one too. Names of the server begin with an underscore."""
+    """A field's name, which may be any plain word: `script` is one too."""
     if not _PLAIN_KEY.fullmatch(key) or key in ("_script", "_index_prefix"):
         raise refused(f"A field's name in {where} is not plain.")
     return key

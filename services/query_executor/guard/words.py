@@ -13,7 +13,7 @@ _LOOK_UPS: Final = sections("language")["lookups"]
 _COMMANDS: Final = sections("language")["commands"]
 _VERB: Final = re.compile(r"\s*([a-z_]+)", re.IGNORECASE)
 _SIGNS: Final = {
-    TokenType.PARAMETER: "Variables (@x) are not allowed; write {{ x }} for a parameter",
+    TokenType.PARAMETER: "Variables (@x) and driver placeholders ($1) are not allowed; write {{ x }} for a parameter",
     TokenType.SESSION_PARAMETER: "Server variables (@@x) are not allowed",
     TokenType.COLON_EQ: "Assignments by := are not allowed",
     TokenType.HINT: "Hints are not allowed; leave it out",

@@ -72,6 +72,7 @@ BOUND = [
     ("postgres", """a = ANY('{0,"{{ x }}",{{ no }},p{{ n }}}')""", "a = ANY($1)", ['{0,"o\'b",NULL,p3}']),
     ("postgres", "'[{{ d }},{{ d }})'::daterange", "$1::daterange", ["[2024-01-31,2024-01-31)"]),
     ("postgres", "a @? '$.{{ w }}'", "a @? $1", ["$.word"]),
+    ("postgres", "'{{ x|tojson }}'::jsonb and {{ ids|tojson }}", "$1::jsonb and $2", ['"o\'b"', "[1, 2]"]),
     # null
     ("postgres", "a = {{ no }} and b = '{{ no }}'", "a = NULL and b = NULL", []),
     # names and words
