@@ -47,6 +47,7 @@ class Slot:
     origin: Origin
     path: str
     separator: str | None = None  # what its author joined a list with
+    json: bool = False  # its author asked for JSON
     native: bool = False  # stands outside quotes in a search, so it keeps its JSON type
 
 

@@ -3,19 +3,18 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from jinja2.filters import do_default
 from jinja2.runtime import Undefined
 from jinja2.tests import TESTS as JINJA_TESTS
 
 from services.query_executor.statement import TOKEN_PREFIX, Scalar
-from services.query_executor.template.values import Joined, Name, Word, is_scalar, refuse
+from services.query_executor.template.values import Joined, Json, Name, Word, is_scalar, refuse
 
 MAX_VALUE = 1_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*\Z")
 _WORD = re.compile(r"[A-Za-z0-9_., ]{1,200}\Z")
-T = TypeVar("T")
 
 
 class Dummy(str):
@@ -151,9 +150,13 @@ def _rank(item: Scalar) -> tuple[int, Any]:
     return (2, 0) if item is None else (int(isinstance(item, str)), item)
 
 
-def tojson(value: T) -> T:
-    """The value itself: in JSON it stands outside quotes and keeps its type."""
-    return value
+def tojson(value: object) -> Json:
+    """The value with its type: outside the quotes of a JSON document it stands as it is, elsewhere as JSON text."""
+    if isinstance(value, Undefined):
+        str(value)
+    if isinstance(value, Dummy):
+        return Json(str.__str__(value))
+    return Json(value if is_scalar(value) else items(value))
 
 
 def _text_filter(method: Callable[[str], str]) -> Callable[[object], str]:

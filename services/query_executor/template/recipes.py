@@ -9,7 +9,7 @@ from services.query_executor.statement import Bind, Origin, Scalar, Slot
 from services.query_executor.template.context import Bracket
 from services.query_executor.template.filters import text as as_text
 from services.query_executor.template.nested import Grammar
-from services.query_executor.template.search import inside
+from services.query_executor.template.search import inside, json_text
 from services.query_executor.template.typed import Typed
 from services.query_executor.template.values import refuse_value
 
@@ -78,7 +78,9 @@ class Bare:
     def write(self, writer: Writer) -> None:
         """One bind, or one for each element of a list."""
         slot = writer.slots[self.slot]
-        if isinstance(slot.value, tuple):
+        if slot.json:
+            writer.bind(slot, json_text(slot), quoted=True)
+        elif isinstance(slot.value, tuple):
             if slot.separator is not None and not _BETWEEN.match(slot.separator):
                 raise refuse_value(slot, "A list outside quotes is written {{ ids }} or joined with ','.")
             _write_list(writer, slot, self.place, negated=self.negated, quoted=False)
@@ -98,7 +100,9 @@ class Quoted:
     def write(self, writer: Writer) -> None:
         """One bind with the value as it is, or one for each element of a list that may stand here."""
         slot = writer.slots[self.slot]
-        if isinstance(slot.value, tuple):
+        if slot.json:
+            writer.bind(slot, json_text(slot), cast=self.kind.cast, quoted=True)
+        elif isinstance(slot.value, tuple):
             if slot.separator is not None and not _BETWEEN_QUOTED.match(slot.separator):
                 writer.bind(slot, inside(slot), cast=self.kind.cast, quoted=True)
             else:

@@ -10,7 +10,18 @@ from jinja2.runtime import Undefined
 from services.query_executor.statement import TOKEN_PREFIX, Origin, Scalar, Slot
 from services.query_executor.template.filters import Dummy, bounded, items
 from services.query_executor.template.rewrite import Site
-from services.query_executor.template.values import Joined, Kind, Name, Output, Value, Values, Word, is_scalar, refuse
+from services.query_executor.template.values import (
+    Joined,
+    Json,
+    Kind,
+    Name,
+    Output,
+    Value,
+    Values,
+    Word,
+    is_scalar,
+    refuse,
+)
 from services.query_executor.template.values import refuse_value as refuse_slot
 
 RECORDER: Final = "_recorder"
@@ -81,6 +92,8 @@ class Recorder:
 
 
 def _slot(value: Any, place: Site) -> Slot:
+    if isinstance(value, Json):
+        return Slot(_checked(value.value, place), place.origin, place.path, json=True)
     if isinstance(value, Joined):
         return Slot(_checked(value.values, place), place.origin, place.path, separator=value.separator)
     return Slot(_checked(value, place), place.origin, place.path)
@@ -101,4 +114,4 @@ def _checked(value: Any, place: Site) -> Value:
         return bounded(value)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise refuse_slot(Slot(None, place.origin, place.path), "A number must be finite.")
-    return value  # type: ignore[no-any-return]
+    return value

@@ -85,6 +85,8 @@ def _text(text: str, slots: Sequence[Slot], natives: frozenset[int]) -> Any:
 
 def inside(slot: Slot) -> str:
     """A value as a part of a longer text."""
+    if slot.json:
+        return json_text(slot)
     if slot.value is None:
         raise refuse_value(slot, "This value cannot be null: it is a part of a longer text.")
     if isinstance(slot.value, tuple):
@@ -92,6 +94,11 @@ def inside(slot: Slot) -> str:
             raise refuse_value(slot, "A list cannot stand inside quotes; write it without quotes, or join it.")
         return slot.separator.join(_string(slot, value) for value in slot.value)
     return as_text(slot.value)
+
+
+def json_text(slot: Slot) -> str:
+    """A value as JSON."""
+    return json.dumps(_list(slot) if isinstance(slot.value, tuple) else _native(slot.value), ensure_ascii=False)
 
 
 def _string(slot: Slot, value: Scalar) -> str:

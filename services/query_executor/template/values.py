@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from services.query_executor.errors import QueryValidationError, invalid
 from services.query_executor.statement import Origin, Scalar, Slot
@@ -28,6 +28,13 @@ class Joined:
 
     values: tuple[Scalar, ...] = field(repr=False)
     separator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A value that its author asked for as JSON."""
+
+    value: Value = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,6 @@ def refuse_value(slot: Slot, message: str) -> QueryValidationError:
     return invalid(name, message)
 
 
-def is_scalar(value: object) -> bool:
+def is_scalar(value: object) -> TypeGuard[Scalar]:
     """Whether a value can be one bind."""
     return value is None or isinstance(value, (str, int, float, Decimal))
