@@ -1,6 +1,6 @@
 """How values reach Postgres: as text, converted by the input function of the type that the server expects.
 
-The statement is prepared once to learn those types, and its text written with `($1::text)::type` from then on.
+The statement is prepared once to learn those types, and its text written with `(($1::text)::type)` from then on.
 """
 
 import re
@@ -16,6 +16,7 @@ from libs.common.db import Connection
 from services.query_executor.statement import Bind, Bound, Scalar
 
 _WHICH: Final = re.compile(r"parameter \$(\d+)")
+_INTEGER: Final = 2**31
 _BIGINT: Final = 2**63
 _REMEMBERED: Final = 256
 # The same value at two places may need two types, or one that the server can not guess.
@@ -80,6 +81,8 @@ def natural_type(bind: Bind) -> str:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
+        if -_INTEGER <= value < _INTEGER:
+            return "integer"
         return "bigint" if -_BIGINT <= value < _BIGINT else "numeric"
     return "numeric" if isinstance(value, Decimal) else "double precision"
 
@@ -97,8 +100,8 @@ def type_name(kind: asyncpg.Type, bind: Bind) -> str:
 
 
 def converted(number: int, kind: str) -> str:
-    """A parameter that travels as text."""
-    return f"(${number}::text)::{kind}" if kind != "text" else f"${number}::text"
+    """A parameter that travels as text. The brackets are for places that take one term (`FETCH FIRST ($1) ROWS`)."""
+    return f"((${number}::text)::{kind})" if kind != "text" else f"(${number}::text)"
 
 
 class Binding:
