@@ -97,14 +97,20 @@ def _is_alias(column: exp.Column) -> bool:
     return selected or any(cte.alias.lower() == name for cte in root.find_all(exp.CTE) if cte.args.get("scalar"))
 
 
-def _around(select: exp.Select) -> exp.Select | None:
-    """The query whose columns are seen from inside this one; none from a CTE or a subquery in FROM."""
-    node: exp.Expr = select
+def _around(query: exp.Expr) -> exp.Select | None:
+    """The next query outwards whose columns are seen from inside this one. A CTE and a subquery in FROM do not see
+    their neighbours, but what lies around the query that they belong to."""
+    node = query
     while isinstance(node.parent, (exp.SetOperation, exp.Subquery, exp.Paren)):
         node = node.parent
-    if isinstance(node.parent, (exp.From, exp.CTE)) or (isinstance(node.parent, exp.Join) and node.arg_key == "this"):
-        return None
-    return node.find_ancestor(exp.Select)
+    if isinstance(node.parent, exp.CTE):
+        owner = node.parent.find_ancestor(exp.With)
+        return _around(owner.parent) if owner is not None and owner.parent is not None else None
+    outer = node.find_ancestor(exp.Select)
+    is_joined = isinstance(node.parent, exp.Join) and node.arg_key == "this"
+    if outer is not None and (is_joined or isinstance(node.parent, exp.From)):
+        return _around(outer)
+    return outer
 
 
 def _sources(select: exp.Select) -> Iterator[exp.Expr]:

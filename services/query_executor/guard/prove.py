@@ -29,14 +29,14 @@ REMEMBERED: Final = 1024
 
 def prove(draft: Draft, policy: Policy) -> Proof:
     """Prove that a statement only reads what it may. Raises QueryValidationError on `query_text`."""
-    verdict = _verdict(draft.engine, draft.text, policy, draft.secret_tokens())
-    if isinstance(verdict, str):
-        raise refused(verdict)
-    return verdict
+    found = verdict(draft.engine, draft.text, policy, draft.secret_tokens())
+    if isinstance(found, str):
+        raise refused(found)
+    return found
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _verdict(engine: Engine, text: str, policy: Policy, secrets: frozenset[str]) -> Proof | str:
+def verdict(engine: Engine, text: str, policy: Policy, secrets: frozenset[str]) -> Proof | str:
     """The proof, or why there is none: refusals are remembered too."""
     try:
         if engine is Engine.ELASTICSEARCH:
