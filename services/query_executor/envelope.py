@@ -25,10 +25,18 @@ def failure(
     return {"status": "error", "code": code, "message": message, "errors": errors or {}, "details": details or {}}
 
 
-def executed(chunks: Iterable[bytes], **facts: object) -> bytes:
+def executed(chunks: Iterable[bytes], *, total: int, **facts: object) -> bytes:
     """The body of an execution from rows that are JSON already: each chunk is objects joined by commas."""
     head = orjson.dumps(success(EXECUTED))[:-1]
-    return b"".join([head, b',"data":[', b",".join(chunk for chunk in chunks if chunk), b"],", orjson.dumps(facts)[1:]])
+    return b"".join(
+        [
+            head,
+            b',"data":[',
+            b",".join(chunk for chunk in chunks if chunk),
+            b"],",
+            orjson.dumps({"total": total, **facts})[1:],
+        ]
+    )
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -44,10 +44,10 @@ async def _gone(request: Request) -> None:
 
 
 def _body(key: str, found: Collected) -> bytes:
-    facts: dict[str, object] = {"total": found.rows, "execution_key": key, "truncated": found.truncated}
+    facts: dict[str, object] = {"execution_key": key, "truncated": found.truncated}
     if found.available is not None:
         facts["total_available"] = found.available
-    return executed(found.chunks, **facts)
+    return executed(found.chunks, total=found.rows, **facts)
 
 
 def executions(service: Executions) -> APIRouter:
