@@ -53,12 +53,19 @@ class Slot:
 
 TOKEN_PREFIX = "tdmk"  # noqa: S105 - begins the tokens that stand for values
 TOKEN_LENGTH = 12
+_LETTERS = str.maketrans("0123456789", "abcdefghij")
+_DIGITS = str.maketrans("abcdefghij", "0123456789")
 
 
 def token(index: int) -> str:
     """The word that stands for slot `index` in a draft: a name in every dialect, of fixed length, never a prefix
-    of another."""
-    return f"{TOKEN_PREFIX}{index:07d}z"
+    of another. Letters only: a parser would take digits in INTERVAL '…' for the number."""
+    return f"{TOKEN_PREFIX}{index:07d}z".translate(_LETTERS)
+
+
+def token_index(word: str) -> int:
+    """The slot that a token stands for."""
+    return int(word[len(TOKEN_PREFIX) : -1].translate(_DIGITS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from services.query_executor.drivers.postgres_binding import Binding
 from services.query_executor.errors import QueryValidationError
+from services.query_executor.guard import Policy, prove
 from services.query_executor.statement import Engine
 from services.query_executor.template import Template, Values, bind
 from services.query_executor.template.values import Value
@@ -45,8 +46,10 @@ async def connection(servers: Servers) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def run(connection: asyncpg.Connection, text: str, values: dict[str, Value]) -> list[tuple[object, ...]]:
-    """As the driver does it."""
-    bound = bind(Template.compile(text, Engine.POSTGRES).render(Values(values)))
+    """As the service does it: rendered, proved, bound, run."""
+    draft = Template.compile(text, Engine.POSTGRES).render(Values(values))
+    prove(draft, Policy())
+    bound = bind(draft)
     prepared = await Binding().prepared(connection, bound)
     rows = await (await connection.prepare(prepared.text)).fetch(*prepared.arguments(bound))
     return [tuple(row.values()) for row in rows]

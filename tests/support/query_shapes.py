@@ -126,7 +126,7 @@ ATTACKS = [
     "' UNION SELECT usename FROM pg_user --",
     "active' /*", "*/ OR 1=1 --", "$$ OR 1=1 $$", "active'||pg_sleep(9)||'",
     '" OR ""="', '"}], "k": "v1', "a,b", "{a,b}", "NULL",
-    "{{ s }}", "{% if x %}", "$1", "?", "%s", ":x", "tdmk0000000z", "' || (SELECT version()) || '",
+    "{{ s }}", "{% if x %}", "$1", "?", "%s", ":x", "tdmkaaaaaaaz", "' || (SELECT version()) || '",
     "\u02bc OR 1=1", "ｓ' OR 1=1",
 ]  # fmt: skip
 

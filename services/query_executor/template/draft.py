@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from services.query_executor.statement import TOKEN_PREFIX, Draft, Engine, Origin, Slot, token
+from services.query_executor.statement import TOKEN_PREFIX, Draft, Engine, Origin, Slot, token, token_index
 from services.query_executor.template.filters import is_name
 from services.query_executor.template.lexing import TOKEN, Lexeme, blank_comments, lex
 from services.query_executor.template.search import quote_bare
@@ -64,7 +64,7 @@ def _cut(text: str, places: dict[int, Place]) -> Outline:
     pieces, found, position = list[str](), list[Place](), 0
     for match in TOKEN.finditer(text):
         pieces.append(text[position : match.start()])
-        found.append(places[int(match[1])])
+        found.append(places[token_index(match[1])])
         position = match.end()
     pieces.append(text[position:])
     written = any(place.written for place in found)

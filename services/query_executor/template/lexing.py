@@ -9,10 +9,10 @@ from sqlglot import TokenType
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 
-from services.query_executor.statement import TOKEN_PREFIX, Engine
+from services.query_executor.statement import TOKEN_PREFIX, Engine, token_index
 from services.query_executor.template.values import refuse
 
-TOKEN: Final = re.compile(rf"{TOKEN_PREFIX}(\d{{7}})z")
+TOKEN: Final = re.compile(rf"({TOKEN_PREFIX}[a-j]{{7}}z)")
 # A statement that begins with EXPLAIN or SHOW would be read as one word and one long literal; behind this it is not.
 _BEFORE: Final = "SELECT "
 _STRINGS: Final = frozenset(
@@ -53,13 +53,13 @@ class Lexeme:
     @property
     def slots(self) -> tuple[int, ...]:
         """The slots whose tokens it holds."""
-        return tuple(int(match[1]) for match in TOKEN.finditer(self.raw))
+        return tuple(token_index(match[1]) for match in TOKEN.finditer(self.raw))
 
     @property
     def slot(self) -> int | None:
         """The slot whose token it is, whole and bare."""
         match = TOKEN.fullmatch(self.raw)
-        return int(match[1]) if match else None
+        return token_index(match[1]) if match else None
 
 
 def lex(engine: Engine, text: str) -> tuple[Lexeme, ...]:

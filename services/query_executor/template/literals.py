@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from services.query_executor.statement import Engine
+from services.query_executor.statement import Engine, token_index
 from services.query_executor.template.lexing import TOKEN, Lexeme
 from services.query_executor.template.values import refuse
 
@@ -37,7 +37,7 @@ def literal(engine: Engine, lexeme: Lexeme) -> tuple[str | int, ...]:
 def _split(body: str, decode: Callable[[str], str]) -> tuple[str | int, ...]:
     pieces, position = list[str | int](), 0
     for match in TOKEN.finditer(body):
-        pieces += [decode(body[position : match.start()]), int(match[1])]
+        pieces += [decode(body[position : match.start()]), token_index(match[1])]
         position = match.end()
     pieces.append(decode(body[position:]))
     return tuple(piece for piece in pieces if piece != "")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jinja2.runtime import Undefined
 
-from services.query_executor.statement import TOKEN_PREFIX, Origin, Scalar, Slot
+from services.query_executor.statement import TOKEN_PREFIX, Origin, Scalar, Slot, token
 from services.query_executor.template.filters import Dummy, bounded, items
 from services.query_executor.template.rewrite import Site
 from services.query_executor.template.values import (
@@ -88,7 +88,7 @@ class Recorder:
         if len(self.outputs) >= MAX_OUTPUTS:
             raise refuse(f"A template may put out at most {MAX_OUTPUTS} values.")
         self.outputs.append(Output(kind, slot))
-        return Token(f"{self.prefix}{len(self.outputs) - 1:07d}z")
+        return Token(token(len(self.outputs) - 1).replace(TOKEN_PREFIX, self.prefix, 1))
 
 
 def _slot(value: Any, place: Site) -> Slot:

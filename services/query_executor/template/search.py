@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from services.query_executor.statement import Origin, Scalar, Slot
+from services.query_executor.statement import Origin, Scalar, Slot, token_index
 from services.query_executor.template.filters import text as as_text
 from services.query_executor.template.lexing import TOKEN
 from services.query_executor.template.values import refuse, refuse_value
@@ -30,7 +30,7 @@ def quote_bare(text: str) -> tuple[str, frozenset[int]]:
     def quoted(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0]
-        bare.add(int(match[1]))
+        bare.add(token_index(match[1]))
         return f'"{match[0]}"'
 
     return _PART.sub(quoted, text), frozenset(bare)
@@ -62,10 +62,10 @@ def filled(document: Any, slots: Sequence[Slot], natives: frozenset[int], depth:
 def _elements(element: Any, slots: Sequence[Slot], natives: frozenset[int], depth: int) -> Iterator[Any]:
     """A list that stands as an element gives its own elements."""
     match = TOKEN.fullmatch(element) if isinstance(element, str) else None
-    slot = slots[int(match[1])] if match else None
+    slot = slots[token_index(match[1])] if match else None
     if slot is None or not isinstance(slot.value, tuple):
         yield filled(element, slots, natives, depth)
-    elif int(match[1]) in natives:  # type: ignore[index]
+    elif token_index(match[1]) in natives:  # type: ignore[index]
         yield from _list(slot)
     elif slot.separator is not None and BETWEEN_QUOTED.match(slot.separator):
         yield from (_string(slot, value) for value in slot.value)
@@ -76,9 +76,9 @@ def _elements(element: Any, slots: Sequence[Slot], natives: frozenset[int], dept
 def _text(text: str, slots: Sequence[Slot], natives: frozenset[int]) -> Any:
     match = TOKEN.fullmatch(text)
     if match is None:
-        return TOKEN.sub(lambda found: inside(slots[int(found[1])]), text)
-    slot = slots[int(match[1])]
-    if int(match[1]) in natives:
+        return TOKEN.sub(lambda found: inside(slots[token_index(found[1])]), text)
+    slot = slots[token_index(match[1])]
+    if token_index(match[1]) in natives:
         return _list(slot) if isinstance(slot.value, tuple) else _native(slot.value)
     return None if slot.value is None else inside(slot)
 
@@ -124,12 +124,12 @@ def _key(key: str, slots: Sequence[Slot]) -> str:
     if not TOKEN.search(key):
         return key
     for match in TOKEN.finditer(key):
-        slot = slots[int(match[1])]
+        slot = slots[token_index(match[1])]
         if slot.origin is Origin.SECRET:
             raise refuse("A secret cannot be a key.")
         if not isinstance(slot.value, str) or not _FIELD.match("_" + slot.value):
             raise refuse_value(slot, "A key is the name of a field: letters, digits, `_`, `.`, `@` and `-`.")
-    return TOKEN.sub(lambda found: str(slots[int(found[1])].value), key)
+    return TOKEN.sub(lambda found: str(slots[token_index(found[1])].value), key)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

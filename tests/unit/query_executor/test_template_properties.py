@@ -22,7 +22,7 @@ SQL = [Engine.POSTGRES, Engine.MYSQL, Engine.REDSHIFT, Engine.CLICKHOUSE, Engine
 
 FRAGMENTS = [
     "'a'", "''", '"b"', "`c`", "--x\n", "-- x\n", "# y\n", "/* z */", "/* a /* b */ c */", " ", "\n", "1", "a", "-",
-    "/", "*", "'--'", "'/*'", "$$ -- $$", "tdmk0000000z", "'x tdmk0000000z'", "\\", "'\\''", ";",
+    "/", "*", "'--'", "'/*'", "$$ -- $$", "tdmkaaaaaaaz", "'x tdmkaaaaaaaz'", "\\", "'\\''", ";",
 ]  # fmt: skip
 
 # What arrives, by what stands around the placeholder.
@@ -127,7 +127,7 @@ QUOTED = {
 def test_an_authors_literal_means_what_it_says(engine: Engine, form: str, before: str, after: str, value: str) -> None:
     quote = form[-1]
     doubled = [text.replace(quote, quote * 2) if quote != "$" else text for text in (before, after)]
-    text = f"SELECT {form.format(doubled[0] + 'tdmk0000000z' + doubled[1])}"
+    text = f"SELECT {form.format(doubled[0] + 'tdmkaaaaaaaz' + doubled[1])}"
     pieces = literal(engine, lex(engine, text)[1])
 
     assert "".join(piece if isinstance(piece, str) else value for piece in pieces) == before + value + after

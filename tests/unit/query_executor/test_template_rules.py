@@ -42,8 +42,8 @@ REFUSED = [
     ("{{ x[1:2] }}", "whole number"),
     ("{{ {'a': 1} }}", "objects"),
     ("{{ _recorder }}", "underscore"),
-    ("{{ tdmk0000000z }}", "reserved"),
-    ("TDMK0000000Z {{ x }}", "reserved"),
+    ("{{ tdmkaaaaaaaz }}", "reserved"),
+    ("TDMKAAAAAAAZ {{ x }}", "reserved"),
     ("{{ 'a\x00' }}", "control characters"),
     ("{{ x", "malformed in line 1"),
     ("{% if x %}", "malformed"),
@@ -109,7 +109,7 @@ def test_secrets_are_named_in_all_spellings_and_never_written() -> None:
     assert template.secret_paths == {("key",), ("my-key",), ("a", "b")}
     assert [slot.origin for slot in draft.slots] == [Origin.SECRET] * 3
     assert [slot.path for slot in draft.slots] == ["secret.key", "secret.my-key", "secret.a.b"]
-    assert draft.secret_tokens() == {"tdmk0000000z", "tdmk0000001z", "tdmk0000002z"}
+    assert draft.secret_tokens() == {"tdmkaaaaaaaz", "tdmkaaaaaabz", "tdmkaaaaaacz"}
     assert [value.value for value in bind(draft).binds] == ["hush1", "hush2", "hush3"]
     assert "hush" not in repr(draft) + repr(bind(draft))
 
@@ -285,7 +285,7 @@ def test_a_template_is_tried_without_values() -> None:
     draft = template.render_dummy()
 
     assert draft.text == (
-        "SELECT \"x\" FROM t WHERE a IN (tdmk0000000z) AND b = 'tdmk0000001z' AND n > tdmk0000002z"
-        ' ORDER BY "x" asc LIMIT tdmk0000003z'
+        "SELECT \"x\" FROM t WHERE a IN (tdmkaaaaaaaz) AND b = 'tdmkaaaaaabz' AND n > tdmkaaaaaacz"
+        ' ORDER BY "x" asc LIMIT tdmkaaaaaadz'
     )
     assert len(bind(draft).binds) == 4
