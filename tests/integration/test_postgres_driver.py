@@ -241,3 +241,19 @@ async def test_nobody_answers(drivers: Drivers, someone: Customer) -> None:
     with pytest.raises(ConnectorError) as refused:
         await rows_of(drivers, source(someone, port=1), statement("SELECT 1"))
     assert refused.value.details == {"cause": "refused"}
+
+
+async def test_a_connection_that_the_server_drops(drivers: Drivers, someone: Customer) -> None:
+    where = source(someone)
+    slow = asyncio.create_task(rows_of(drivers, where, statement("SELECT pg_sleep(60) AS dropped_one")))
+    kill = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+              WHERE state = 'active' AND query LIKE '%dropped_one%' AND usename = $1"""
+
+    async def killed() -> bool:
+        return bool(await admin(someone, kill, someone.username))
+
+    await eventually(killed)
+    with pytest.raises(ConnectorError) as lost:
+        await slow
+    assert lost.value.details == {"cause": "connection_lost"}
+    assert await rows_of(drivers, where, statement("SELECT 1")) == [(1,)]

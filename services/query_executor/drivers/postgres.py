@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -30,6 +30,7 @@ _LOCK_SECONDS: Final = 5
 _FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 64, 1000, 4 * 1024 * 1024
 _RELEASE_SECONDS: Final = 10.0
 _WAIT_SECONDS: Final = 15.0
+_LOST: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _SESSION: Final = {
     "application_name": "tidemark-query",
     "default_transaction_read_only": "on",
@@ -70,13 +71,13 @@ async def _acquired(pool: Pool) -> "PoolConnectionProxy[asyncpg.Record]":
 
 
 async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-    """Roll back and return; a connection that does not answer is dropped."""
+    """Roll back and return; a connection that does not answer is dropped. Never fails."""
     try:
         if not connection.is_closed():
             await connection.execute("ROLLBACK", timeout=_RELEASE_SECONDS)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except _LOST:
         connection.terminate()
-    finally:
+    with suppress(*_LOST):
         await pool.release(connection, timeout=_RELEASE_SECONDS)
 
 
@@ -129,6 +130,7 @@ class PostgresDriver:
         self._binding = Binding()
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def _connect(self, *_: object, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
         """Log in at the address that was checked just now."""
@@ -167,9 +169,18 @@ class PostgresDriver:
             connection = await _acquired(pool)
         try:
             yield connection
-        finally:
+        except BaseException:
             # To its end even if we are cancelled: a cancelled statement must have stopped on the server.
-            await asyncio.shield(_give_back(pool, connection))
+            await asyncio.shield(self._returned(pool, connection))
+            raise
+        self._returned(pool, connection)
+
+    def _returned(self, pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]") -> "asyncio.Task[None]":
+        """Rolling back takes two turns to the server, for which a result need not wait."""
+        task = asyncio.create_task(_give_back(pool, connection))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task
 
     @asynccontextmanager
     async def run(self, bound: Bound, limits: Limits) -> AsyncIterator[PostgresRows]:
