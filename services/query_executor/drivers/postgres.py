@@ -76,7 +76,8 @@ async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record
         if not connection.is_closed():
             await connection.execute("ROLLBACK", timeout=_RELEASE_SECONDS)
     except _LOST:
-        connection.terminate()
+        with suppress(*_LOST):  # one that the server dropped has left the pool already
+            connection.terminate()
     with suppress(*_LOST):
         await pool.release(connection, timeout=_RELEASE_SECONDS)
 
