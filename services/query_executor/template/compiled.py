@@ -22,7 +22,7 @@ from services.query_executor.template.rules import PROFILE, check_text, check_tr
 from services.query_executor.template.splice import check_shapes
 from services.query_executor.template.values import Value, Values, refuse
 
-MAX_TEXT: Final = 500_000
+MAX_TEXT: Final = 128 * 1024
 _REQUIRED: Final = "This parameter is required."
 
 
@@ -88,7 +88,7 @@ def _compiled(tree: nodes.Template) -> tuple[tuple[Site, ...], JinjaTemplate]:
 
 def _rendered(jinja: JinjaTemplate, recorder: Recorder, values: Values) -> str:
     given = {name: value for name, value in values.parameters.items() if not name.startswith("_")}
-    given |= {PROFILE_NAME + name: value for name, value in values.profile.items()}
+    given |= {PROFILE_NAME + name: values.profile.get(name) for name in PROFILE}
     pieces, length = list[str](), 0
     try:
         for piece in jinja.root_render_func(jinja.new_context({**given, RECORDER: recorder})):

@@ -12,6 +12,7 @@ from services.query_executor.template.search import quote_bare
 from services.query_executor.template.values import Kind, Output, refuse, refuse_value
 
 REMEMBERED: Final = 1024
+REMEMBERED_LENGTH: Final = 8 * 1024  # longer texts are read anew: what is remembered has a bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ def drafted(engine: Engine, raw: str, outputs: Sequence[Output]) -> Draft:
     """The draft of a rendered text whose tokens are numbered as `outputs`."""
     if raw.lower().count(TOKEN_PREFIX) != len(outputs):
         raise refuse(f"The word {TOKEN_PREFIX!r} is reserved and cannot stand in a query.")
-    outline = _outline(engine, raw, tuple(output.kind for output in outputs))
+    kinds = tuple(output.kind for output in outputs)
+    outline = (_outline if len(raw) <= REMEMBERED_LENGTH else _outline.__wrapped__)(engine, raw, kinds)
     slots = tuple(_slot(outputs[place.index].slot, place) for place in outline.places if not place.written)
     text = _text(outline, outputs) if outline.text is None else outline.text
     if text.lower().count(TOKEN_PREFIX) != len(slots):  # a name may have completed the author's text to a token

@@ -10,7 +10,7 @@ from jinja2.runtime import Undefined
 from jinja2.tests import TESTS as JINJA_TESTS
 
 from services.query_executor.statement import TOKEN_PREFIX, Scalar
-from services.query_executor.template.values import Joined, Json, Name, Word, is_scalar, refuse
+from services.query_executor.template.values import Joined, Json, Name, Unfit, Word, is_scalar, refuse
 
 MAX_VALUE = 1_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*\Z")
@@ -83,11 +83,11 @@ def number(value: object) -> Any:
     return Decimal(spelled) if "." in spelled else int(spelled)
 
 
-def ident(value: object) -> Name:
+def ident(value: object) -> Name | Unfit:
     """The name of a column or table, to be quoted by the dialect."""
     name = text(value)
     if not is_name(name):
-        raise refuse("`ident` takes a name of letters, digits, `_` and `$` that begins with a letter or `_`.")
+        return Unfit("`ident` takes a name of letters, digits, `_` and `$` that begins with a letter or `_`.")
     return Name(name)
 
 
@@ -96,7 +96,7 @@ def is_name(name: str) -> bool:
     return len(name) <= 128 and bool(_NAME.match(name)) and TOKEN_PREFIX not in name.lower()
 
 
-def one_of(value: object, *choices: object) -> Word:
+def one_of(value: object, *choices: object) -> Word | Unfit:
     """The choice that the value names, whatever its case, in the author's spelling."""
     words = [choice for choice in choices if isinstance(choice, str) and _WORD.match(choice)]
     if not words or len(words) < len(choices) or any(TOKEN_PREFIX in word.lower() for word in words):
@@ -107,7 +107,7 @@ def one_of(value: object, *choices: object) -> Word:
     for word in words:
         if word.lower() == wanted:
             return Word(word)
-    raise refuse(f"`one_of` takes one of {', '.join(words)}.")
+    return Unfit(f"`one_of` takes one of {', '.join(words)}.")
 
 
 def join(value: object, separator: object = "") -> Joined:

@@ -17,8 +17,9 @@ MAX_LIST: Final = 5_000
 MAX_TEXT: Final = 100_000
 MAX_PARAMETERS: Final = 200
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
+_BIGGEST: Final = 10**60
 _TAKEN: Final = frozenset({"secret", "loop", "true", "false", "none"})
-_NAMES_SECRET: Final = re.compile(r"\{[{%][^}]{0,500}\bsecret\b", re.IGNORECASE)
+_NAMES_SECRET: Final = re.compile(r"\{[{%][^{}]{0,500}\bsecret\b", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"[+-]?\d{1,60}(\.\d{1,60})?\Z")
 
 
@@ -170,6 +171,8 @@ def _plain(value: object) -> Scalar:
         return _sound(value, MAX_TEXT)
     if isinstance(value, float) and not math.isfinite(value):
         raise _Wrong("A number must be finite.")
+    if isinstance(value, int) and not -_BIGGEST < value < _BIGGEST:
+        raise _Wrong("A whole number has at most 60 digits.")
     if value is None or isinstance(value, (bool, int, float, Decimal)):
         return value
     raise _Wrong("A parameter is a text, a number, a boolean, null or a flat list of these.")

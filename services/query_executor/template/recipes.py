@@ -155,7 +155,7 @@ def _write_list(writer: Writer, slot: Slot, place: Bracket | None, *, negated: b
 def _spelled_number(slot: Slot) -> str:
     spelled = as_text(slot.value)
     if not _NUMBER.match(spelled):
-        raise refuse_value(slot, "An interval with its unit outside the quotes takes a number.")
+        raise refuse_value(slot, "A number belongs here.")
     return spelled.strip()
 
 
@@ -164,5 +164,5 @@ def _whole_number(slot: Slot) -> int | None:
         return None
     spelled = _spelled_number(slot)
     if "." in spelled:
-        raise refuse_value(slot, "An interval takes a whole number.")
+        raise refuse_value(slot, "A whole number belongs here.")
     return int(spelled)

@@ -16,6 +16,7 @@ from services.query_executor.template.values import (
     Kind,
     Name,
     Output,
+    Unfit,
     Value,
     Values,
     Word,
@@ -28,6 +29,8 @@ RECORDER: Final = "_recorder"
 MAX_OUTPUTS: Final = 10_000
 MAX_ELEMENTS: Final = 20_000
 MAX_SECONDS: Final = 2.0
+MAX_SIZE: Final = 10_000_000
+_BIGGEST: Final = 10**60
 
 
 class Token(str):
@@ -46,14 +49,17 @@ class Recorder:
         self._sites = sites
         self._values = values
         self._elements = 0
+        self._size = 0
         self._deadline = time.monotonic() + MAX_SECONDS
 
     def output(self, value: Any, site: int) -> Token:
         """The token that stands for a value."""
         place = self._sites[site]
         if isinstance(value, Undefined):
-            self.missing.append(str(value._undefined_name))
+            self.missing.append(place.path)
             return self._token(Kind.VALUE, Slot(None, place.origin, place.path))
+        if isinstance(value, Unfit):
+            raise refuse_slot(Slot(None, place.origin, place.path), value.message)
         if isinstance(value, (Name, Word)):
             kind = Kind.NAME if isinstance(value, Name) else Kind.WORD
             return self._token(kind, Slot(value.text, place.origin, place.path))
@@ -87,8 +93,15 @@ class Recorder:
     def _token(self, kind: Kind, slot: Slot) -> Token:
         if len(self.outputs) >= MAX_OUTPUTS:
             raise refuse(f"A template may put out at most {MAX_OUTPUTS} values.")
+        self._size += sum(map(_size, slot.value)) if isinstance(slot.value, tuple) else _size(slot.value)
+        if self._size > MAX_SIZE:
+            raise refuse(f"The values of a query may have at most {MAX_SIZE} characters in all.")
         self.outputs.append(Output(kind, slot))
         return Token(token(len(self.outputs) - 1).replace(TOKEN_PREFIX, self.prefix, 1))
+
+
+def _size(value: Scalar) -> int:
+    return len(value) if isinstance(value, str) else 1
 
 
 def _slot(value: Any, place: Site) -> Slot:
@@ -114,4 +127,6 @@ def _checked(value: Any, place: Site) -> Value:
         return bounded(value)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         raise refuse_slot(Slot(None, place.origin, place.path), "A number must be finite.")
+    if isinstance(value, int) and not -_BIGGEST < value < _BIGGEST:
+        raise refuse_slot(Slot(None, place.origin, place.path), "A whole number has at most 60 digits.")
     return value

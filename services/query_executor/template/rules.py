@@ -9,7 +9,7 @@ from services.query_executor.statement import TOKEN_PREFIX
 from services.query_executor.template.filters import FILTERS, TESTS
 from services.query_executor.template.values import refuse
 
-MAX_LENGTH = 100_000
+MAX_LENGTH = 64 * 1024
 MAX_NODES = 5_000
 MAX_DEPTH = 40
 MAX_LOOPS = 2

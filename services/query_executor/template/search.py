@@ -92,6 +92,8 @@ def inside(slot: Slot) -> str:
     if isinstance(slot.value, tuple):
         if slot.separator is None:
             raise refuse_value(slot, "A list cannot stand inside quotes; write it without quotes, or join it.")
+        if "'" in slot.separator:
+            raise refuse("A list joined with \"','\" fills a literal of its own: IN ('{{ ids|join(\"','\") }}').")
         return slot.separator.join(_string(slot, value) for value in slot.value)
     return as_text(slot.value)
 

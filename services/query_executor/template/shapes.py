@@ -16,8 +16,8 @@ _GLUE_AFTER: Final = frozenset("_$@#.'\"`\\")
 _OPERANDS: Final = frozenset({TokenType.NUMBER, TokenType.R_PAREN, TokenType.R_BRACKET})
 # Words that the tokenizer takes for names though a value may follow them.
 _BEFORE_VALUES: Final = frozenset({
-    "ZONE", "SEPARATOR", "STEP", "TO", "SAMPLE", "ESCAPE", "TOP", "FIRST", "NEXT", "SOME", "SIMILAR", "REGEXP",
-    "RLIKE", "XOR", "DIV", "MOD", "BINARY", "GLOBAL", "PREWHERE", "DAY", "HOUR", "MINUTE", "SECOND", "MONTH", "YEAR",
+    "ZONE", "SYMMETRIC", "SEPARATOR", "STEP", "TO", "SAMPLE", "ESCAPE", "TOP", "FIRST", "NEXT", "SOME", "SIMILAR",
+    "REGEXP", "RLIKE", "XOR", "DIV", "MOD", "BINARY", "GLOBAL", "PREWHERE", "DAY", "HOUR", "MINUTE", "SECOND", "MONTH", "YEAR",
     "UESCAPE", "TIES", "ROWS", "RANGE", "GROUPS", "PAST", "REPLACE", "EXCLUDE", "AGAINST", "ALL", "ANY",
 })  # fmt: skip
 _TABLE_WORDS: Final = frozenset(["FROM", "JOIN", "INTO", "TABLE", "UPDATE"])

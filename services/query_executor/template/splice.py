@@ -5,20 +5,18 @@ The plan of a draft's text is remembered; values are filled in at each call.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Final
 
 from services.query_executor.statement import Bound, Draft, Engine
 from services.query_executor.template.context import Context, contexts
+from services.query_executor.template.draft import REMEMBERED, REMEMBERED_LENGTH
 from services.query_executor.template.lexing import lex
 from services.query_executor.template.literals import literal
 from services.query_executor.template.nested import grammar
 from services.query_executor.template.recipes import Bare, Composed, Quoted, Recipe, Writer
 from services.query_executor.template.search import NotJson, filled, parse
 from services.query_executor.template.shapes import check_author, check_bare, check_item, check_string, list_place
-from services.query_executor.template.typed import Typed, typed
+from services.query_executor.template.typed import Typed, check_typed, takes_number, typed
 from services.query_executor.template.values import refuse
-
-REMEMBERED: Final = 1024
 
 
 def bind(draft: Draft) -> Bound:
@@ -27,7 +25,7 @@ def bind(draft: Draft) -> Bound:
         natives = frozenset(number for number, slot in enumerate(draft.slots) if slot.native)
         return Bound(draft.engine, (), (), filled(_document(draft.text), draft.slots, natives))
     writer = Writer(draft.slots)
-    for step in _plan(draft.engine, draft.text, tuple(slot.path for slot in draft.slots)):
+    for step in _planned(draft):
         if isinstance(step, str):
             writer.text(step)
         else:
@@ -40,10 +38,15 @@ def check_shapes(draft: Draft) -> None:
     if draft.engine is Engine.ELASTICSEARCH:
         _document(draft.text)
     else:
-        _plan(draft.engine, draft.text, tuple(slot.path for slot in draft.slots))
+        _planned(draft)
 
 
-@lru_cache(REMEMBERED)
+def _planned(draft: Draft) -> tuple[str | Recipe, ...]:
+    plan = _plan if len(draft.text) <= REMEMBERED_LENGTH else _plan.__wrapped__
+    return plan(draft.engine, draft.text, tuple(slot.path for slot in draft.slots))
+
+
+@lru_cache(REMEMBERED // 4)
 def _document(text: str) -> dict[str, object]:
     try:
         document = parse(text)
@@ -76,15 +79,16 @@ def _recipe(engine: Engine, text: str, context: Context, paths: Sequence[str]) -
     path = paths[lexeme.slots[0]]
     if lexeme.slot is not None:
         check_bare(text, context, path)
-        spread = typed(engine, text, context) if engine is Engine.CLICKHOUSE else None
-        return lexeme.start, lexeme.end, Bare(lexeme.slot, list_place(context), context.negated, bool(spread))
+        check_typed(engine, text, context, path)
+        number = takes_number(engine, context)
+        return lexeme.start, lexeme.end, Bare(lexeme.slot, list_place(context), context.negated, number)
     if not lexeme.is_string:
         raise refuse(
             f"{{{{ {path} }}}} is glued to what stands next to it; put the whole value in quotes, or for a name write "
             "{{ name|ident }}."
         )
     pieces = literal(engine, lexeme)
-    kind = typed(engine, text, context) or Typed(lexeme.start, lexeme.end)
+    kind = typed(engine, text, context) or Typed(lexeme.start, lexeme.end, number=takes_number(engine, context))
     if kind.start == lexeme.start:
         check_string(text, context, path)
     check_item(context, path)

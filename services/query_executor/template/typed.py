@@ -49,6 +49,24 @@ def typed(engine: Engine, text: str, context: Context) -> Typed | None:
     return Typed(start, context.lexeme.end, name)
 
 
+def takes_number(engine: Engine, context: Context) -> bool:
+    """Whether the server wants a number here, and would take a text for an error (Postgres converts it)."""
+    if engine not in _CASTS:
+        return False
+    words = [lexeme.word for lexeme in context.before]
+    is_limit = words[-1:] in (["LIMIT"], ["OFFSET"]) or (len(words) > 2 and words[-3] == "LIMIT" and words[-1] == ",")
+    return is_limit or (engine is Engine.CLICKHOUSE and words[-1:] == ["INTERVAL"])
+
+
+def check_typed(engine: Engine, text: str, context: Context, path: str) -> None:
+    """Refuse `DATE {{ d }}`: a type's name stands before a literal only."""
+    before = text[max(0, context.lexeme.start - 80) : context.lexeme.start]
+    if engine not in _CASTS and (_ZONED.search(before) or _PLAIN.search(before)):
+        word = context.previous
+        instead = f"'{{{{ {path} }}}} days'" if word == "INTERVAL" else f"'{{{{ {path} }}}}'"
+        raise refuse(f"A literal follows {word}; write {word} {instead}.")
+
+
 def _with_field(start: int, name: str, context: Context) -> Typed:
     if len(context.after) > 1 and context.after[1].word == "TO":
         raise refuse("INTERVAL '{{ … }}' with two fields takes no placeholder; write INTERVAL '{{ months }} months'.")
@@ -65,4 +83,4 @@ def _other(engine: Engine, before: str, context: Context) -> Typed | None:
         return Typed(start, context.lexeme.end, cast) if cast else None
     if engine is Engine.CLICKHOUSE and context.following not in _FIELDS:
         raise refuse("ClickHouse takes no placeholder inside an interval's literal; write INTERVAL {{ n }} DAY.")
-    return Typed(context.lexeme.start, context.lexeme.end, number=engine is Engine.CLICKHOUSE)
+    return None

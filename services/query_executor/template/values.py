@@ -51,6 +51,13 @@ class Word:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A value that a filter does not admit; told at its place, which knows the parameter's name."""
+
+    message: str
+
+
 class Kind(Enum):
     """How an output enters the statement: values travel beside it, names and words are written into it."""
 

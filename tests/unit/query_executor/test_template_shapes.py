@@ -10,6 +10,7 @@ from services.query_executor.template.values import Value
 VALUES: dict[str, Value] = {
     "x": "o'b", "w": "word", "n": 3, "b": True, "no": None, "l": ("a,b", 'c"d'), "ids": (1, 2), "empty": (), "c": "col",
     "d": "2024-01-31", "dir": "DESC",
+    "t": "5", "half": 1.5,
 }  # fmt: skip
 
 BOUND = [
@@ -45,6 +46,12 @@ BOUND = [
     ("mysql", "TIMESTAMP '{{ d }}'", "CAST($1 AS datetime)", ["2024-01-31"]),
     ("clickhouse", "now() - INTERVAL '{{ n }}' DAY", "now() - INTERVAL $1 DAY", [3]),
     ("clickhouse", "DATE '{{ d }}'", "CAST($1 AS Date)", ["2024-01-31"]),
+    # what must be a number
+    ("mysql", "1 FROM t LIMIT {{ t }}", "1 FROM t LIMIT $1", [5]),
+    ("mysql", "1 FROM t LIMIT {{ n }}, '{{ t }}'", "1 FROM t LIMIT $1, $2", [3, 5]),
+    ("clickhouse", "1 FROM t LIMIT {{ t }} OFFSET {{ t }}", "1 FROM t LIMIT $1 OFFSET $2", [5, 5]),
+    ("clickhouse", "now() - INTERVAL {{ t }} DAY", "now() - INTERVAL $1 DAY", [5]),
+    ("postgres", "1 FROM t LIMIT '{{ t }}'", "1 FROM t LIMIT $1", ["5"]),
     # lists
     ("postgres", "a IN ({{ ids }})", "a IN ($1, $2)", [1, 2]),
     ("postgres", "a IN {{ ids }}", "a IN ($1, $2)", [1, 2]),
@@ -131,16 +138,21 @@ REFUSED = [
     ("redshift", "'\\d{{ x }}'", "escape"),
     ("postgres", "'a {{ no }}'", "cannot be null"),
     ("postgres", "INTERVAL '{{ n }}' YEAR TO MONTH", "two fields"),
-    ("postgres", "INTERVAL '{{ w }}' DAY", "takes a number"),
+    ("postgres", "INTERVAL '{{ w }}' DAY", "A number belongs here"),
     ("clickhouse", "INTERVAL '{{ n }} days'", "INTERVAL {{ n }} DAY"),
-    ("clickhouse", "INTERVAL '{{ w }}' DAY", "takes a number"),
+    ("clickhouse", "INTERVAL '{{ w }}' DAY", "A number belongs here"),
     ("clickhouse", "'[{{ x }}, y]'", "[{{ a }}, {{ b }}]"),
     ("postgres", "'a=>{{ x }}'::hstore", "hstore("),
     ("postgres", "a @? '$.{{ x }}'", "one word"),
     ("postgres", """'{"{{ x }}": 1}'""", "name of a field"),
     ("postgres", """'{"col": 1, "{{ c }}": 2}'""", "written twice"),
     ("postgres", """'{"a": 1, "a": {{ n }}}'""", "written twice"),
+    ("postgres", "now() - INTERVAL {{ n }} DAY", "INTERVAL '{{ n }} days'"),
+    ("postgres", "DATE {{ d }}", "DATE '{{ d }}'"),
+    ("mysql", "1 FROM t LIMIT {{ w }}", "A number belongs here"),
+    ("mysql", "1 FROM t LIMIT '1.5'".replace("1.5", "{{ half }}"), "whole number"),
     # lists
+    ("postgres", "a = 'x{{ l|join(\"','\") }}'", "a literal of its own"),
     ("postgres", "a = {{ ids }}", "A list cannot stand here"),
     ("postgres", "a = '{{ ids }}'", "A list cannot stand here"),
     ("postgres", "a = ANY({{ ids }})", "ARRAY[{{ ids }}]"),
