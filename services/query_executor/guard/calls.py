@@ -60,10 +60,10 @@ def prove_calls(
         where = place(text, call.offset)
         bare = call.name.removeprefix("pg_catalog.") if engine.dialect in ("postgres", "redshift") else call.name
         _never(bare, call, engine, where)
-        if (not call.quoted and bare in _GRAMMAR) or (engine.dialect != "clickhouse" and bare in _TYPES):
-            continue
-        if functions(engine).allow(bare) or bare in policy.functions or _table_function(engine, bare):
+        if functions(engine).allow(bare) or bare in policy.functions or bare in functions(engine).tables:
             called[bare] = None
+        elif not call.quoted and (bare in _GRAMMAR or bare in _TYPES):
+            continue
         elif left[call.name] > 0:
             left[call.name] -= 1
         else:
@@ -77,10 +77,6 @@ def prove_applied(root: exp.Expr, engine: Engine) -> None:
         name = applied.expression
         if isinstance(name, (exp.Var, exp.Identifier, exp.Column)) and not functions(engine).allow(name.name.lower()):
             raise refused("APPLY may only name a function of the list of functions that only read.")
-
-
-def _table_function(engine: Engine, name: str) -> bool:
-    return name in functions(engine).tables
 
 
 def _never(bare: str, call: Call, engine: Engine, where: str) -> None:

@@ -11,6 +11,7 @@ from sqlglot.tokenizer_core import Token
 
 from libs.common.sql.lexer import Kind
 from services.query_executor.errors import QueryValidationError
+from services.query_executor.guard.attributes import prove_attributes
 from services.query_executor.guard.calls import prove_applied, prove_calls
 from services.query_executor.guard.disclosure import prove_secrets, refuse_secrets
 from services.query_executor.guard.explain import peel
@@ -58,6 +59,7 @@ def _prove(engine: Engine, text: str, policy: Policy, secrets: frozenset[str]) -
     prove_nodes(root)
     names = prove_calls(peeled.text, tokens, _aliases(root), engine, policy)
     prove_applied(root, engine)
+    prove_attributes(root, engine, policy)
     tables = prove_relations(root, engine, policy)
     prove_secrets(text, root, secrets)
     return Proof(tables, returns_rows=peeled.length == 0, names=names)
