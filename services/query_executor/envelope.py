@@ -56,3 +56,8 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
 def objects(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
     """Rows as objects."""
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def code_name(code: str) -> str:
+    """A code as this API spells it: `not_found` is NotFound."""
+    return code if code[:1].isupper() else "".join(word.capitalize() for word in code.split("_"))

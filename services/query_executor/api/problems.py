@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from libs.common.errors import TidemarkError, Unavailable
 from libs.common.failures import describe, is_transient
 from libs.common.http import current_trace_id, json_response
-from services.query_executor.envelope import failure
+from services.query_executor.envelope import code_name, failure
 from services.query_executor.errors import QueryError, QueryValidationError
 from services.query_executor.schemas import Failure
 
@@ -25,11 +25,6 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Failure} for status in statuses}
 
 
-def _name(code: str) -> str:
-    """`not_found` as the codes of this API are spelled: NotFound."""
-    return code if code[:1].isupper() else "".join(word.capitalize() for word in code.split("_"))
-
-
 def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
     return json_response(failure(code, message, **more), status, dict(headers or {}))
 
@@ -37,7 +32,7 @@ def _answer(status: int, code: str, message: str, headers: Mapping[str, str] | N
 async def _on_known(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TidemarkError)
     errors, details = (error.errors, error.details) if isinstance(error, QueryError) else ({}, {})
-    return _answer(error.status, _name(error.code), error.detail, error.headers, errors=errors, details=details)
+    return _answer(error.status, code_name(error.code), error.detail, error.headers, errors=errors, details=details)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:
@@ -68,8 +63,24 @@ async def _on_unknown(_request: Request, error: Exception) -> Response:
 
 
 def install_problems(app: FastAPI) -> None:
-    """In the place of the shape that the other services share."""
+    """In the place of the shape that the other services share, in the OpenAPI document too."""
     app.add_exception_handler(TidemarkError, _on_known)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unknown)
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return _without_foreign(generated())
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _without_foreign(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI describes a 422 of its own for each body; here a body that is not valid is a 400."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            described = str(operation["responses"].get("422"))
+            if "HTTPValidationError" in described:
+                del operation["responses"]["422"]
+    return document

@@ -7,13 +7,18 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+from opentelemetry import trace
+
 from libs.common.auth import Principal
 from libs.common.db import Database
 from libs.common.errors import NotFound, TidemarkError
+from libs.common.failures import describe
 from services.query_executor.collect import Collected, collect
 from services.query_executor.domain import key_meant, profile_of, scalar_at, shown_path
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Source
+from services.query_executor.envelope import code_name
 from services.query_executor.errors import QueryError, SecretResolutionError, TenantSchemaRequired
 from services.query_executor.metrics import QueryMetrics
 from services.query_executor.preparation import compiled, given, prepare, referenced
@@ -29,6 +34,8 @@ from services.query_executor.store.executions import Runnable
 from services.query_executor.template import Template, Values
 
 _REDACTORS: Final = 256
+_tracer = trace.get_tracer("tidemark.query_executor")
+_log = structlog.get_logger()
 Path = tuple[str, ...]
 
 
@@ -68,19 +75,26 @@ class Executions:
         run = self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
         try:
             ready = await self._ready(run, params)
-            found = await self._run(ready)
-        except TidemarkError as error:
-            await self._recording.failed(run, error.code)
-            self._metrics.observe(run.milliseconds, error.code)
-            raise
+            found = await self._run(run, ready)
         except asyncio.CancelledError:
             self._metrics.observe(run.milliseconds, "Cancelled")
             await self._recording.cancelled(run)
+            raise
+        except Exception as error:
+            await self._failed(run, code_name(error.code) if isinstance(error, TidemarkError) else "InternalError")
             raise
         outcome = Outcome("completed", found.rows, found.truncated)
         await self._recording.completed(run, outcome, ready.source, ready.bound)
         self._metrics.observe(run.milliseconds, "none")
         return run.key, found
+
+    async def _failed(self, run: Run, code: str) -> None:
+        """That it cannot be written down must not hide why it failed."""
+        self._metrics.observe(run.milliseconds, code)
+        try:
+            await self._recording.failed(run, code)
+        except Exception as error:
+            _log.warning("a failed execution is not on record", execution=run.key, error=describe(error))
 
     async def _runnable(self, tenant: UUID, app_slug: str, slug: str) -> Runnable:
         async with self._database.tenant(tenant) as connection:
@@ -119,13 +133,17 @@ class Executions:
         opened = {secret.key: self._sources.vault.opened(run.tenant, secret) for secret in found}
         return {path: scalar_at(opened[key], path[1:], shown_path(path)) for path, key in keys.items()}
 
-    async def _run(self, ready: Ready) -> Collected:
-        limits = self._sources.limits(ready.source)
-        try:
-            async with self._drivers.lease(ready.source) as driver, driver.run(ready.bound, limits) as rows:
-                return await collect(rows, limits, ready.redactor)
-        except QueryError as error:
-            raise without_secrets(error, ready.redactor) from None
+    async def _run(self, run: Run, ready: Ready) -> Collected:
+        limits, source = self._sources.limits(ready.source), ready.source
+        facts = {"db.system.name": source.engine.value, "tidemark.execution": run.key}
+        with _tracer.start_as_current_span("run statement", attributes=facts, record_exception=False) as span:
+            try:
+                async with self._drivers.lease(source) as driver, driver.run(ready.bound, limits) as rows:
+                    found = await collect(rows, limits, ready.redactor)
+            except QueryError as error:
+                raise without_secrets(error, ready.redactor) from None
+            span.set_attribute("db.response.returned_rows", found.rows)
+            return found
 
 
 def _check_types(keys: Collection[str], types: Mapping[str, str]) -> None:
