@@ -17,8 +17,8 @@ _OPERANDS: Final = frozenset({TokenType.NUMBER, TokenType.R_PAREN, TokenType.R_B
 # Words that the tokenizer takes for names though a value may follow them.
 _BEFORE_VALUES: Final = frozenset({
     "ZONE", "SYMMETRIC", "SEPARATOR", "STEP", "TO", "SAMPLE", "ESCAPE", "TOP", "FIRST", "NEXT", "SOME", "SIMILAR",
-    "REGEXP", "RLIKE", "XOR", "DIV", "MOD", "BINARY", "GLOBAL", "PREWHERE", "DAY", "HOUR", "MINUTE", "SECOND", "MONTH", "YEAR",
-    "UESCAPE", "TIES", "ROWS", "RANGE", "GROUPS", "PAST", "REPLACE", "EXCLUDE", "AGAINST", "ALL", "ANY",
+    "REGEXP", "RLIKE", "XOR", "DIV", "MOD", "BINARY", "GLOBAL", "PREWHERE", "DAY", "HOUR", "MINUTE", "SECOND", "MONTH",
+    "YEAR", "UESCAPE", "TIES", "ROWS", "RANGE", "GROUPS", "PAST", "REPLACE", "EXCLUDE", "AGAINST", "ALL", "ANY",
 })  # fmt: skip
 _TABLE_WORDS: Final = frozenset(["FROM", "JOIN", "INTO", "TABLE", "UPDATE"])
 _NAMED: Final = "a value cannot be a name; write {{ name|ident }}, or {{ name|one_of('a', 'b') }}"
