@@ -1,5 +1,6 @@
 """The API of saved queries through the gateway, on a real Postgres, word for word where the specification has words."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -80,6 +81,12 @@ async def test_slugs_are_made_from_names_and_unique(shop: Shop) -> None:
     assert (await shop.query("SELECT 1", "Validate")).body["data"]["slug"] == "validate-2"
     same = [(await shop.stack.call("POST", "/api/apps/", shop.tenant, {"name": "Shop"})).body["data"] for _ in range(2)]
     assert [app["slug"] for app in same] == ["shop-2", "shop-3"]
+
+
+async def test_slugs_of_queries_that_are_made_at_once_are_unique(shop: Shop) -> None:
+    made = await asyncio.gather(*(shop.query("SELECT 1", "Same name") for _ in range(12)))
+    assert {reply.status for reply in made} == {201}
+    assert len({reply.body["data"]["slug"] for reply in made}) == 12
 
 
 async def test_slashes_work_both_ways_and_lose_no_body(shop: Shop) -> None:
