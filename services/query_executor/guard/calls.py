@@ -1,5 +1,6 @@
 """Every name before a bracket, as the author wrote it: what the server will call, whatever the parser makes of it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -16,6 +17,14 @@ from services.query_executor.statement import Engine
 # Words of the grammar that stand before a bracket and call nothing. Only unquoted: "in"(1) is a call.
 _GRAMMAR: Final = sections("language")["grammar"]
 _TYPES: Final = frozenset({"varying", "zone", "precision"})
+
+
+_SIGNS: Final = {
+    TokenType.L_PAREN: "(", TokenType.R_PAREN: ")", TokenType.COMMA: ",", TokenType.ALIAS: "a", TokenType.STRING: "s",
+}  # fmt: skip
+# More tokens than the bound on nesting lets an argument of brackets have.
+_LONGEST: Final = 400
+_ALONE: Final = re.compile(r"(\(*)n((?:an|\))*),")
 
 
 class Call(NamedTuple):
@@ -77,6 +86,27 @@ def prove_applied(root: exp.Expr, engine: Engine) -> None:
         name = applied.expression
         if isinstance(name, (exp.Var, exp.Identifier, exp.Column)) and not functions(engine).allow(name.name.lower()):
             raise refused("APPLY may only name a function of the list of functions that only read.")
+
+
+def prove_bare_names(text: str, tokens: Sequence[Token], engine: Engine) -> None:
+    """ClickHouse takes a function by its bare name in place of a lambda: `arrayMap(file, ['/etc/passwd'])` runs."""
+    lambdas = functions(engine).lambdas
+    for position, token in enumerate(tokens[:-1]):
+        if token.text.lower() not in lambdas or tokens[position + 1].token_type is not TokenType.L_PAREN:
+            continue
+        name = _bare_name(tokens[position + 2 :])
+        if name is not None and not functions(engine).allow(name):
+            raise refused(f"Write a lambda, x -> f(x), as the first argument ({place(text, token.start)}).")
+
+
+def _bare_name(tokens: Sequence[Token]) -> str | None:
+    """The name that alone is the first of several arguments, in brackets or with an alias."""
+    signs = "".join(_SIGNS.get(token.token_type, "n") for token in tokens[:_LONGEST])
+    match = _ALONE.match(signs)
+    if not match or len(match[1]) != match[2].count(")"):
+        return None
+    name = tokens[len(match[1])].text.lower()
+    return name if name[:1].isalpha() or name[:1] == "_" else None
 
 
 def _never(bare: str, call: Call, engine: Engine, where: str) -> None:

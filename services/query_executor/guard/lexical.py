@@ -3,6 +3,7 @@ statement hides from a guard, so it is refused."""
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from sqlglot.dialects.dialect import Dialect as SqlglotDialect
@@ -19,6 +20,7 @@ MAX_TEXT: Final = 64 * 1024
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u2028\u2029\ufeff]")
 _BLANK: Final = re.compile(r"[ \t\r\n\f]*")
 _EXECUTABLE: Final = ("/*!", "/*m!", "/*+", "--+")
+_BRACKETS: Final = {TokenType.L_PAREN, TokenType.R_PAREN, TokenType.L_BRACKET, TokenType.SELECT, TokenType.ORDER_BY}
 _QUOTES: Final = "'\"`"
 # A plain literal, read with and without backslash escapes.
 _PLAIN: Final = re.compile(r"'[^']*(?:''[^']*)*'")
@@ -138,4 +140,18 @@ def _single(text: str, tokens: list[Token]) -> list[Token]:
     for token in tokens:
         if token.token_type is TokenType.SEMICOLON:
             raise refused(f"Only one statement is allowed; remove what follows ({place(text, token.start)}).")
+    return tokens
+
+
+def parseable(tokens: list[Token], engine: Engine) -> list[Token]:
+    """Without a `LIMIT n BY columns` that another LIMIT follows, which ClickHouse has and the parser does not know.
+    What is left out holds no bracket, so neither a function nor a query."""
+    if engine is not Engine.CLICKHOUSE:
+        return tokens
+    limits = [index for index, token in enumerate(tokens) if token.token_type is TokenType.LIMIT]
+    for first, second in reversed(list(pairwise(limits))):
+        between = tokens[first:second]
+        kinds = {token.token_type for token in between}
+        if any(token.text.lower() == "by" for token in between) and not kinds & _BRACKETS:
+            tokens = tokens[:first] + tokens[second:]
     return tokens

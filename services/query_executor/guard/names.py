@@ -62,11 +62,13 @@ _COMBINATOR: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """What an engine may call: `scalar` anywhere, `aggregates` with combinators, `tables` in place of a table."""
+    """What an engine may call: `scalar` anywhere, `aggregates` with combinators, `tables` in place of a table.
+    `lambdas` are those of them that take a function first."""
 
     scalar: frozenset[str]
     aggregates: frozenset[str]
     tables: frozenset[str]
+    lambdas: frozenset[str]
 
     def allow(self, name: str) -> bool:
         """Whether the lists hold `name`, in lower case, or an aggregate with combinators."""
@@ -94,5 +96,8 @@ def functions(engine: Engine) -> Functions:
     hidden = {"catalogue"} if engine is Engine.INTERNAL else set()
     plain = (words for name, words in lists.items() if name not in {"aggregates", "tables"} | hidden)
     return Functions(
-        frozenset[str]().union(*plain), lists.get("aggregates", frozenset()), lists.get("tables", frozenset())
+        frozenset[str]().union(*plain),
+        lists.get("aggregates", frozenset()),
+        lists.get("tables", frozenset()),
+        lists.get("lambdas", frozenset()),
     )

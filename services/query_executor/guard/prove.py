@@ -12,10 +12,10 @@ from sqlglot.tokenizer_core import Token
 from libs.common.sql.lexer import Kind
 from services.query_executor.errors import QueryValidationError
 from services.query_executor.guard.attributes import prove_attributes
-from services.query_executor.guard.calls import prove_applied, prove_calls
+from services.query_executor.guard.calls import prove_applied, prove_bare_names, prove_calls
 from services.query_executor.guard.disclosure import prove_secrets, refuse_secrets
 from services.query_executor.guard.explain import peel
-from services.query_executor.guard.lexical import lex, special, without_comments
+from services.query_executor.guard.lexical import lex, parseable, special, without_comments
 from services.query_executor.guard.nodes import prove_nodes
 from services.query_executor.guard.policy import Policy, Proof
 from services.query_executor.guard.refusal import refused
@@ -59,6 +59,7 @@ def _prove(engine: Engine, text: str, policy: Policy, secrets: frozenset[str]) -
     prove_nodes(root)
     names = prove_calls(peeled.text, tokens, _aliases(root), engine, policy)
     prove_applied(root, engine)
+    prove_bare_names(peeled.text, tokens, engine)
     prove_attributes(root, engine, policy)
     tables = prove_relations(root, engine, policy)
     prove_secrets(text, root, secrets)
@@ -75,7 +76,7 @@ def _prove_show(text: str, engine: Engine, policy: Policy, secrets: frozenset[st
 
 def _parse(text: str, tokens: list[Token], engine: Engine) -> exp.Expr:
     try:
-        trees = Dialect.get_or_raise(engine.dialect).parser().parse(tokens, text)
+        trees = Dialect.get_or_raise(engine.dialect).parser().parse(parseable(tokens, engine), text)
     except ParseError as error:
         raise refused(f"The query cannot be parsed{_where(error)}.") from None
     except RecursionError:

@@ -17,6 +17,8 @@ Name = tuple[str, ...]
 
 _LISTS: Final = sections("catalogues")
 _NOTHING: Final = frozenset[str]()
+# Some servers of ClickHouse open a file or a host that stands in place of a table.
+_PATH: Final = re.compile(r"[/\\:]|^[^.]+\.\w+$")
 _REDSHIFT_SYSTEM: Final = re.compile(r"(?:pg|stl|stv|svl|svv|svcs|sys)_\w+")
 _POSTGRES_SYSTEM: Final = re.compile(r"pg_\w+")
 # Schemas that may be read in part, by their lists; those with an empty list not at all.
@@ -56,7 +58,7 @@ def prove_relations(root: exp.Expr, engine: Engine, policy: Policy) -> tuple[Nam
                 prove_name(name, engine, policy)
                 found[name] = None
         elif table.this is not None:
-            _prove_function(table, engine)
+            _prove_function(table, engine, policy)
     if engine is Engine.CLICKHOUSE:
         for name in _in_place_of_lists(root):
             prove_name(name, engine, policy)
@@ -71,6 +73,8 @@ def prove_name(name: Name, engine: Engine, policy: Policy) -> None:
             raise refused(f"There is no table {'.'.join(name)} in the tenant's schema; name it without a schema.")
         return
     lower = tuple(part.lower() for part in name)
+    if engine is Engine.CLICKHOUSE and any(_PATH.search(part) for part in lower):
+        raise refused("A table may not be named as a file or an address.")
     schema, table = lower[-2] if len(lower) > 1 else "", lower[-1]
     schemas = _SCHEMAS[engine.dialect]
     if schema in schemas:
@@ -98,13 +102,13 @@ def _no_value(name: Name) -> None:
         raise refused("A table's name cannot be a value; write {{ name|ident }}.")
 
 
-def _prove_function(table: exp.Table, engine: Engine) -> None:
+def _prove_function(table: exp.Table, engine: Engine, policy: Policy) -> None:
     """ClickHouse: functions in place of a table have a list of their own. Elsewhere the list of calls has decided."""
     if engine is not Engine.CLICKHOUSE:
         return
     function = table.this
     name = function.name.lower() if isinstance(function, exp.Anonymous) else _typed(function)
-    if name not in functions(engine).tables:
+    if name not in functions(engine).tables and name not in policy.functions:
         raise refused(f"The table function {name} is not allowed; numbers, values, view and generate_series are.")
 
 
@@ -114,10 +118,11 @@ def _typed(function: exp.Expr) -> str:
 
 
 def _in_place_of_lists(root: exp.Expr) -> Iterator[Name]:
-    """ClickHouse reads a table that stands alone behind IN."""
+    """ClickHouse reads a table that stands alone behind IN, in brackets or not."""
     for node in root.find_all(exp.In):
-        field = node.args.get("field")
-        if isinstance(field, exp.Column):
+        listed = [each.unnest() for each in node.expressions]
+        field = node.args.get("field") or (listed[0] if len(listed) == 1 else None)
+        if isinstance(field, exp.Column) and TOKEN_PREFIX not in field.name.lower():
             yield tuple(part.name for part in field.parts)
 
 
