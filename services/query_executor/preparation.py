@@ -1,8 +1,9 @@
 """From a query's text and its values to a statement that is proved and bound; nothing here touches a server."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from services.query_executor.domain import PROFILE
 from services.query_executor.guard import Policy, Proof, prove
@@ -12,6 +13,13 @@ from services.query_executor.template.parameters import declare, validate_parame
 from services.query_executor.template.values import Value
 
 _REMEMBERED: Final = 2000
+_LONG: Final = 4000
+Result = TypeVar("Result")
+
+
+async def aside(text: str, work: Callable[[], Result]) -> Result:
+    """Do something with a text. A long one takes its time: other requests go on meanwhile."""
+    return await asyncio.to_thread(work) if len(text) > _LONG else work()
 
 
 @lru_cache(_REMEMBERED)

@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
 Description = Annotated[str, Field(max_length=10_000)]
 Tag = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$")]
-QueryText = Annotated[str, Field(min_length=1, max_length=100_000, pattern=r"\S")]
+QueryText = Annotated[str, Field(min_length=1, max_length=65_536, pattern=r"\S")]
 Slug = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
 

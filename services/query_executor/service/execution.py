@@ -21,7 +21,7 @@ from services.query_executor.drivers.source import Source
 from services.query_executor.envelope import code_name
 from services.query_executor.errors import QueryError, SecretResolutionError, TenantSchemaRequired
 from services.query_executor.metrics import QueryMetrics
-from services.query_executor.preparation import compiled, given, prepare, referenced
+from services.query_executor.preparation import aside, compiled, given, prepare, referenced
 from services.query_executor.redact import Redactor
 from services.query_executor.secret_types import is_connection
 from services.query_executor.service.recording import Outcome, Recording, Run
@@ -107,14 +107,15 @@ class Executions:
     async def _ready(self, run: Run, params: Mapping[str, Any]) -> Ready:
         query, secret = run.runnable.query, run.runnable.secret
         source = self._sources.of(run.tenant, query.connection_type, secret, has_type=run.runnable.has_type)
-        template = compiled(query.query_text, source.engine)
+        template = await aside(query.query_text, lambda: compiled(query.query_text, source.engine))
         parameters = given(template, query.parameters, params)
         used = await self._secrets(run, template)
         hidden = (*(source.connection.secrets if source.connection else ()), *(str(value) for value in used.values()))
         redactor = _redactor(hidden)
         values = Values(parameters=parameters, secrets=used, profile=profile_of(run.caller))
         try:
-            bound, _ = prepare(template, values, await self._sources.policy(source))
+            policy = await self._sources.policy(source)
+            bound, _ = await aside(query.query_text, lambda: prepare(template, values, policy))
         except QueryError as error:
             raise without_secrets(error, redactor) from None
         return Ready(source, bound, redactor)

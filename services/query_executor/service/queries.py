@@ -10,7 +10,7 @@ from libs.common.db import Connection, Database
 from libs.common.errors import NotFound
 from services.query_executor.domain import RESERVED_QUERY_SLUGS, ConnectionType, free_slug
 from services.query_executor.errors import invalid
-from services.query_executor.preparation import check
+from services.query_executor.preparation import aside, check
 from services.query_executor.service.sources import Sources
 from services.query_executor.store import apps as apps_store
 from services.query_executor.store import queries as store
@@ -72,7 +72,8 @@ class Queries:
             secret = await secrets_store.find_secret(connection, tenant, app, key)
             has_type = secret is not None and await apps_store.has_type(connection, tenant, secret.type_slug)
         source = self._sources.of(tenant, query.connection_type, secret, has_type=has_type)
-        check(query.query_text, source.engine, await self._sources.policy(source), query.parameters)
+        policy = await self._sources.policy(source)
+        await aside(query.query_text, lambda: check(query.query_text, source.engine, policy, query.parameters))
 
     async def get(self, tenant: UUID, app_slug: str, slug: str) -> Query:
         async with self._database.tenant(tenant) as connection:
