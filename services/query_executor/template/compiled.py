@@ -87,11 +87,10 @@ def _compiled(tree: nodes.Template) -> tuple[tuple[Site, ...], JinjaTemplate]:
 
 
 def _rendered(jinja: JinjaTemplate, recorder: Recorder, values: Values) -> str:
-    given = {name: value for name, value in values.parameters.items() if not name.startswith("_")}
-    given |= {PROFILE_NAME + name: values.profile.get(name) for name in PROFILE}
+    profile = {PROFILE_NAME + name: values.profile.get(name) for name in PROFILE}
     pieces, length = list[str](), 0
     try:
-        for piece in jinja.root_render_func(jinja.new_context({**given, RECORDER: recorder})):
+        for piece in jinja.root_render_func(jinja.new_context({**values.parameters, **profile, RECORDER: recorder})):
             pieces.append(piece)
             length += len(piece)
             recorder.check_time()

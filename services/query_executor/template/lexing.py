@@ -13,8 +13,8 @@ from services.query_executor.statement import TOKEN_PREFIX, Engine, token_index
 from services.query_executor.template.values import refuse
 
 TOKEN: Final = re.compile(rf"({TOKEN_PREFIX}[a-j]{{7}}z)")
-# A statement that begins with EXPLAIN or SHOW would be read as one word and one long literal; behind this it is not.
-_BEFORE: Final = "SELECT "
+# A statement that begins with EXPLAIN or SHOW would be read as one word and one long literal; behind any word it is not.
+_BEFORE: Final = "first "
 _STRINGS: Final = frozenset(
     {
         TokenType.STRING, TokenType.BYTE_STRING, TokenType.UNICODE_STRING, TokenType.BIT_STRING, TokenType.HEX_STRING,

@@ -5,6 +5,8 @@ import pytest
 from services.query_executor.errors import QueryValidationError
 from services.query_executor.statement import Engine, Origin
 from services.query_executor.template import Inferred, Template, Values, bind
+from services.query_executor.template.environment import sandbox
+from services.query_executor.template.recorder import RECORDER, Recorder
 
 REFUSED = [
     ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "cannot be called"),
@@ -234,7 +236,6 @@ def test_loops_are_bounded(text: str) -> None:
     [
         "{% set a = x %}" + "{% set a = a ~ a %}" * 40 + "'{{ a }}'",
         "{{ x|replace('', x) }}",
-        "{% for a in l %}{{ x ~ x ~ x ~ a }}{% for b in l %}{{ x ~ a ~ b }}{% endfor %}{% endfor %}",
         "{% for a in l %}" + "y" * 50_000 + "{% endfor %}",
     ],
 )
@@ -302,3 +303,19 @@ def test_a_value_that_its_place_does_not_admit_is_an_error_of_its_parameter(text
         template.render(Values({"x": "no name", "n": 10**60}))
 
     assert list(refused.value.errors) in (["params.x"], ["params.n"])
+
+
+def test_values_are_bounded_in_all() -> None:
+    template = Template.compile("SELECT {% for i in l %}{{ x ~ i }}, {% endfor %}1", Engine.POSTGRES)
+
+    with pytest.raises(QueryValidationError, match="at most 10000000 characters in all"):
+        template.render(Values({"x": "y" * 100_000, "l": tuple(range(200))}))
+
+
+def test_an_output_that_nobody_foresaw_is_a_token_too() -> None:
+    recorder = Recorder((), Values())
+    text = sandbox().from_string("{{ x }}{{ 'constant' }}").render({"x": "value", RECORDER: recorder})
+
+    assert [output.slot.value for output in recorder.outputs] == ["value", "constant"]
+    assert "value" not in text
+    assert "constant" not in text

@@ -10,7 +10,7 @@ from services.query_executor.template.values import Value
 VALUES: dict[str, Value] = {
     "x": "o'b", "w": "word", "n": 3, "b": True, "no": None, "l": ("a,b", 'c"d'), "ids": (1, 2), "empty": (), "c": "col",
     "d": "2024-01-31", "dir": "DESC",
-    "t": "5", "half": 1.5,
+    "nulls": ("NULL", "null", None, ""), "t": "5", "half": 1.5,
 }  # fmt: skip
 
 BOUND = [
@@ -77,6 +77,7 @@ BOUND = [
     ("postgres", """a @> '{"{{ c }}": 1}'""", "a @> $1", ['{"col": 1}']),
     ("postgres", "a = ANY('{ {{ l|join(',') }} }')", "a = ANY($1)", ['{"a,b","c\\"d"}']),
     ("postgres", """a = ANY('{0,"{{ x }}",{{ no }},p{{ n }}}')""", "a = ANY($1)", ['{0,"o\'b",NULL,p3}']),
+    ("postgres", "a = ANY('{ {{ nulls|join(',') }} }')", "a = ANY($1)", ['{"NULL","null",NULL,""}']),
     ("postgres", "'[{{ d }},{{ d }})'::daterange", "$1::daterange", ["[2024-01-31,2024-01-31)"]),
     ("postgres", "a @? '$.{{ w }}'", "a @? $1", ["$.word"]),
     ("postgres", "'{{ x|tojson }}'::jsonb and {{ ids|tojson }}", "$1::jsonb and $2", ['"o\'b"', "[1, 2]"]),
@@ -124,6 +125,8 @@ REFUSED = [
     ("postgres", "1 FROM t GROUP BY {{ n }}", "|ident"),
     ("postgres", '"{{ x }}"', "letters, digits"),
     ("postgres", "{{ x|ident }}", "letters, digits"),
+    ("postgres", "{{ 'a\n'|ident }}", "letters, digits"),
+    ("postgres", '"{{ n }}"', "begins with a letter"),
     ("postgres", "{{ w|one_of('asc', 'desc') }}", "one of asc, desc"),
     ("postgres", "{{ w|one_of('word; --') }}", "takes words"),
     ("postgres", "{{ w|one_of(x) }}", "takes words"),
