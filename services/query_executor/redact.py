@@ -42,19 +42,20 @@ class Redactor:
     """Knows the secrets of one execution; shorter ones than six characters are not looked for."""
 
     text: re.Pattern[str] | None
-    encoded: re.Pattern[bytes] | None
+    encoded: tuple[bytes, ...]
 
     @classmethod
     def of(cls, secrets: Iterable[str]) -> "Redactor":
         """Compile once an execution, or once a secret version."""
         found = {form for secret in secrets if len(secret) >= SHORTEST for form in forms(secret)}
         if not found:
-            return cls(None, None)
+            return cls(None, ())
         # JSON writes a quote or a backslash of a secret with another backslash, in text within text once more.
         escaped = found | {_escaped(form) for form in found}
         json_forms = {_escaped(form) for form in escaped} | escaped
-        pattern = _alternation(json_forms).encode("utf-8", "surrogatepass")
-        return cls(re.compile(_alternation(escaped)), re.compile(pattern))
+        return cls(
+            re.compile(_alternation(escaped)), tuple(form.encode("utf-8", "surrogatepass") for form in json_forms)
+        )
 
     def in_text(self, text: str) -> str:
         """A text without secrets."""
@@ -62,7 +63,8 @@ class Redactor:
 
     def rows(self, rows: list[dict[str, Any]], dumped: bytes) -> bytes | None:
         """None where the JSON of these rows shows no secret, else that JSON without it."""
-        if self.encoded is None or self.encoded.search(dumped) is None:
+        # One search each is faster than one pattern for all of them.
+        if not any(form in dumped for form in self.encoded):
             return None
         return orjson.dumps([self.value(row) for row in rows], option=orjson.OPT_UTC_Z)
 
