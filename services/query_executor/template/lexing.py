@@ -13,7 +13,7 @@ from services.query_executor.statement import TOKEN_PREFIX, Engine, token_index
 from services.query_executor.template.values import refuse
 
 TOKEN: Final = re.compile(rf"({TOKEN_PREFIX}[a-j]{{7}}z)")
-# A statement that begins with EXPLAIN or SHOW would be read as one word and one long literal; behind any word it is not.
+# A statement that begins with EXPLAIN or SHOW would be read as one word and one long literal; behind a word it is not.
 _BEFORE: Final = "first "
 _STRINGS: Final = frozenset(
     {
@@ -86,8 +86,15 @@ def lex(engine: Engine, text: str) -> tuple[Lexeme, ...]:
 
 def blank_comments(engine: Engine, text: str) -> str:
     """The text with a blank in place of each comment. Comments that a server would run or obey are refused."""
+    blanked = _without_comments(engine, text)
+    if blanked != text and _without_comments(engine, blanked) != blanked:  # `1 --/* x */2` became `1 -- 2`
+        raise refuse("A comment is glued to an operator; put a blank or a line end before it.")
+    return blanked
+
+
+def _without_comments(engine: Engine, text: str) -> str:
     pieces, position = list[str](), 0
-    for start, end in (*_gaps(lex(engine, text), len(text)),):
+    for start, end in _gaps(lex(engine, text), len(text)):
         gap = text[start:end]
         pieces += [text[position:start], gap if not gap.strip() else _blank(gap)]
         position = end

@@ -6,7 +6,7 @@ import re
 import hypothesis.strategies as st
 import pytest
 import sqlglot
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from services.query_executor.errors import QueryValidationError
 from services.query_executor.statement import Draft, Engine
@@ -135,6 +135,8 @@ def test_an_authors_literal_means_what_it_says(engine: Engine, form: str, before
 
 @pytest.mark.parametrize("engine", SQL)
 @settings(max_examples=200, deadline=None)
+@example(parts=["-", "-", "-- x\n"])
+@example(parts=["-", "-", "/* z */", "tdmkaaaaaaaz"])
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
 def test_a_text_without_comments_has_none(engine: Engine, parts: list[str]) -> None:
     try:

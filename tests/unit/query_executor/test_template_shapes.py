@@ -171,6 +171,7 @@ REFUSED = [
     ("postgres", "$1 = {{ n }}", "placeholder of the server"),
     ("mysql", "? = {{ n }}", "placeholder of the server"),
     ("clickhouse", "{p0:String} = {{ n }}", "placeholder of the server"),
+    ("mysql", "1 --/* {{ n }} */{{ n }}", "glued to an operator"),
     ("mysql", "/*!50000 1 */", "Executable comments"),
     ("mysql", "/*M!100000 1 */", "Executable comments"),
     ("mysql", "/*+ MAX_EXECUTION_TIME(0) */ 1", "Executable comments"),
