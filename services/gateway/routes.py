@@ -67,6 +67,7 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("POST", _QUERIES, Needs.CALLER),
     *_each("GET PUT DELETE", _QUERIES + "{slug}/"),
     *_each("POST", _QUERIES + "{slug}/execute/", Needs.CALLER),
+    *_each("GET", _QUERIES + "{slug}/executions/"),
 )
 
 ROUTES: Final[tuple[Route, ...]] = (

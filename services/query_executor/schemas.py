@@ -6,9 +6,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from services.query_executor.domain import RESERVED_SECRET_KEYS, ConnectionType
+from services.query_executor.domain import RESERVED_SECRET_KEYS, ConnectionType, execution_key
 from services.query_executor.secret_types import BY_SLUG, SecretSettings
 from services.query_executor.store.apps import TypeRow
+from services.query_executor.store.executions import Execution
 
 Item = TypeVar("Item")
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
@@ -210,3 +211,41 @@ class Executed(Many[dict[str, Any]]):
     execution_key: str
     truncated: Annotated[bool, Field(description="Whether a limit of rows or bytes cut the result.")]
     total_available: Annotated[int | None, Field(description="Rows without the limit, where the server tells.")] = None
+
+
+class ExecutionOut(BaseModel):
+    """One run of a query; no parameter and no statement is kept."""
+
+    execution_key: str
+    version: Annotated[int, Field(description="Of the query, as it was then.")]
+    secret_version: int | None
+    executed_by: str | None
+    actor_type: str
+    started_at: datetime
+    state: Literal["completed", "failed", "cancelled"]
+    error_code: str | None
+    rows: int
+    truncated: bool
+    milliseconds: float
+
+    @classmethod
+    def of(cls, row: Execution) -> "ExecutionOut":
+        return cls(
+            execution_key=execution_key(row.id),
+            version=row.query_version,
+            secret_version=row.secret_version,
+            executed_by=row.executed_by,
+            actor_type=row.actor_type,
+            started_at=row.started_at,
+            state=row.state,
+            error_code=row.error_code,
+            rows=row.row_count,
+            truncated=row.truncated,
+            milliseconds=row.milliseconds,
+        )
+
+
+class ExecutionPage(Many[ExecutionOut]):
+    """The newest first. `total` counts all, `next_cursor` is null on the last page."""
+
+    next_cursor: str | None

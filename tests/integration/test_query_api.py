@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -315,20 +314,26 @@ async def test_one_key_one_effect(shop: Shop) -> None:
 
 async def test_the_version_is_pinned_in_each_execution(shop: Shop) -> None:
     made = (await shop.query("SELECT 1 AS n", "Counted")).body["data"]
-    await shop.execute("counted")
+    first = await shop.execute("counted")
     await shop.call("PUT", "analytics/queries/counted/", {"name": "Only the name"})
     await shop.call("PUT", "analytics/queries/counted/", {"query_text": "SELECT 2 AS n"})
     await shop.execute("counted")
     await shop.call("PUT", "analytics/queries/counted/", {"query_text": "SELECT 1 / {{ n }} AS n"})
     await shop.execute("counted", n=0)
-    rows = await shop.stack.sql(
-        """SELECT query_version, state, error_code, row_count, truncated, executed_by, milliseconds > 0 AS timed
-           FROM query_executor.query_execution WHERE tenant_id = $1 AND query_id = $2 ORDER BY started_at""",
-        shop.tenant,
-        UUID(made["id"]),
-    )
-    assert [tuple(row) for row in rows] == [
-        (1, "completed", None, 1, False, "tester", True),
-        (2, "completed", None, 1, False, "tester", True),
-        (3, "failed", "QueryExecutionError", 0, False, "tester", True),
+    path = "analytics/queries/counted/executions/"
+    whole = (await shop.call("GET", path)).body
+    assert (whole["total"], whole["next_cursor"], whole["message"]) == (3, None, "Data retrieved successfully")
+    facts = ("version", "state", "error_code", "rows", "truncated", "executed_by", "secret_version")
+    assert [tuple(row[name] for name in facts) for row in whole["data"]] == [
+        (3, "failed", "QueryExecutionError", 0, False, "tester", 1),
+        (2, "completed", None, 1, False, "tester", 1),
+        (1, "completed", None, 1, False, "tester", 1),
     ]
+    assert whole["data"][2]["execution_key"] == first.body["execution_key"]
+    assert all(row["milliseconds"] > 0 for row in whole["data"])
+    page = (await shop.call("GET", f"{path}?limit=2")).body
+    rest = (await shop.call("GET", f"{path}?limit=2&cursor={page['next_cursor']}")).body
+    assert page["data"] + rest["data"] == whole["data"]
+    assert rest["next_cursor"] is None
+    assert error_of((await shop.call("GET", f"{path}?limit=0")).body)[0] == "QueryValidationError"
+    assert made["version"] == 1

@@ -1,17 +1,29 @@
 """Routes of saved queries."""
 
+from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from libs.common.auth import Principal
 from libs.common.http import Caller, IdempotencyKey, principal
+from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from services.query_executor.api.common import AppSlug, QuerySlug, done, many, named, new_id, one
 from services.query_executor.api.problems import problems
 from services.query_executor.api.slashes import ROOT
 from services.query_executor.errors import TenantSchemaRequired
-from services.query_executor.schemas import Done, Many, NewQuery, One, QueryChange, QueryOut
+from services.query_executor.schemas import (
+    Done,
+    ExecutionOut,
+    ExecutionPage,
+    Many,
+    NewQuery,
+    One,
+    QueryChange,
+    QueryOut,
+)
 from services.query_executor.service.queries import NewQuery as New
 from services.query_executor.service.queries import Queries
 
@@ -69,6 +81,18 @@ def queries(service: Queries) -> APIRouter:
     async def change_query(app_slug: AppSlug, slug: QuerySlug, body: QueryChange, caller: Caller) -> Response:
         changed = await service.change(caller.require_tenant(), app_slug, slug, _changes(body))
         return one(QueryOut.model_validate(changed), "Query updated successfully")
+
+    @router.get("/{slug}/executions/", response_model=ExecutionPage, responses=problems(400, 404, 422))
+    async def list_executions(
+        app_slug: AppSlug, slug: QuerySlug, caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
+    ) -> Response:
+        """Who ran it when, which version, and how it went."""
+        values = decode_cursor(cursor, datetime.fromisoformat, UUID)
+        before = (values[0], values[1]) if values else None
+        found, total = await service.executions(caller.require_tenant(), app_slug, slug, before, limit + 1)
+        page, last = cut(found, limit)
+        following = encode_cursor(last.started_at, last.id) if last else None
+        return many([ExecutionOut.of(each) for each in page], total=total, next_cursor=following)
 
     @router.delete("/{slug}/", response_model=Done, responses=problems(404))
     async def delete_query(app_slug: AppSlug, slug: QuerySlug, caller: Caller) -> Response:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from services.query_executor.errors import invalid
 from services.query_executor.preparation import aside, check
 from services.query_executor.service.sources import Sources
 from services.query_executor.store import apps as apps_store
+from services.query_executor.store import executions as executions_store
 from services.query_executor.store import queries as store
 from services.query_executor.store import secrets as secrets_store
+from services.query_executor.store.executions import Execution
 from services.query_executor.store.queries import Query
 
 
@@ -104,6 +107,16 @@ class Queries:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             if not await store.delete_query(connection, tenant, app.id, slug):
                 raise _not_found()
+
+    async def executions(
+        self, tenant: UUID, app_slug: str, slug: str, before: tuple[datetime, UUID] | None, limit: int
+    ) -> tuple[list[Execution], int]:
+        """What was run of a query, the newest first, and how often it was run in all."""
+        async with self._database.tenant(tenant) as connection:
+            app = await apps_store.app_by_slug(connection, tenant, app_slug)
+            query = _found(await store.query_by_slug(connection, tenant, app.id, slug))
+            found = await executions_store.list_executions(connection, tenant, query.id, before, limit)
+            return found, await executions_store.count_executions(connection, tenant, query.id)
 
 
 def _not_found() -> NotFound:

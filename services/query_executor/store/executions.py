@@ -78,3 +78,27 @@ async def insert_execution(connection: Connection, tenant: UUID, execution: Exec
             *(getattr(execution, name) for name in _EXECUTION),
         )
     )
+
+
+async def list_executions(
+    connection: Connection, tenant: UUID, query: UUID, before: tuple[datetime, UUID] | None, limit: int
+) -> list[Execution]:
+    """Of a query, the newest first, from behind `before`."""
+    started_at, execution = before or (None, None)
+    rows = await connection.fetch(
+        f"""SELECT {", ".join(_EXECUTION)} FROM query_execution
+            WHERE tenant_id = $1 AND query_id = $2
+              AND ($3::timestamptz IS NULL OR (started_at, id) < ($3, $4::uuid))
+            ORDER BY started_at DESC, id DESC LIMIT $5""",  # noqa: S608
+        tenant,
+        query,
+        started_at,
+        execution,
+        limit,
+    )
+    return [Execution(**dict(row)) for row in rows]
+
+
+async def count_executions(connection: Connection, tenant: UUID, query: UUID) -> int:
+    counted = "SELECT count(*) FROM query_execution WHERE tenant_id = $1 AND query_id = $2"
+    return int(await connection.fetchval(counted, tenant, query))
