@@ -77,10 +77,22 @@ def _uses(node: nodes.Node, guarded: frozenset[str], local: dict[str, str | None
 def _conditional(
     node: nodes.If | nodes.CondExpr, guarded: frozenset[str], local: dict[str, str | None]
 ) -> Iterator[_Use]:
-    tested = {name.name for name in (node.test, *node.test.find_all(nodes.Name)) if isinstance(name, nodes.Name)}
-    inside = guarded | {local.get(name) or name for name in tested}
+    inside = guarded | {local.get(name) or name for name in _tested(node.test)}
     for child in node.iter_child_nodes():
         yield from _uses(child, inside, local)
+
+
+def _tested(node: nodes.Node) -> Iterator[str]:
+    """The names that a condition asks about in a way that copes with their absence."""
+    if isinstance(node, nodes.Name):
+        yield node.name
+    elif isinstance(node, (nodes.Not, nodes.And, nodes.Or)):
+        for child in node.iter_child_nodes():
+            yield from _tested(child)
+    elif isinstance(node, nodes.Test):
+        yield from _tested(node.node)
+    elif isinstance(node, nodes.Compare) and all(operand.op in ("eq", "ne", "in", "notin") for operand in node.ops):
+        yield from _tested(node.expr)
 
 
 def _binding(node: nodes.For | nodes.Assign, guarded: frozenset[str], local: dict[str, str | None]) -> Iterator[_Use]:

@@ -25,6 +25,15 @@ FRAGMENTS = [
     "/", "*", "'--'", "'/*'", "$$ -- $$", "tdmkaaaaaaaz", "'x tdmkaaaaaaaz'", "\\", "'\\''", ";",
 ]  # fmt: skip
 
+PIECES = [
+    "{{ v }}", "'{{ v }}'", "'", "\"", "`", "$$", "$a$", "E'", "U&'", "''", "\\", "%", "{", "}", "[", "]", "(",
+    ")", ",", "::", "=>", "DATE ", "INTERVAL ", " DAY", " IN ", " NOT ", "ANY(", "ARRAY[", "ORDER BY ",
+    "GROUP BY ", "LIMIT ", "SELECT ", "FROM ", " a ", "1", ":", "--", "/*", "*/", "#", "\n", " ", ";", "{{ l }}",
+    "{{ l|join(',') }}", "{{ l|join(\"','\") }}", "{{ v|tojson }}", "{{ v|ident }}", "{{ v|one_of('a') }}",
+    "{% if v %}", "{% endif %}", "{% for x in l %}", "{{ x }}", "{% endfor %}", "{{ v|upper }}", "{{ 'a' ~ v }}",
+    "{\"k\": \"", "-- {{ v }}\n", "?", "$1", "@", "é", "😀",
+]  # fmt: skip
+
 # What arrives, by what stands around the placeholder.
 TEMPLATE = (
     "SELECT a, '{{ v }}' AS label, count(*) FROM orders o /* {{ v }} */ "
@@ -158,3 +167,18 @@ def test_nul_is_refused_with_its_field(value: str) -> None:
         Template.compile("SELECT '{{ v }}'", Engine.POSTGRES).render(Values({"v": value}))
 
     assert list(refused.value.errors) == ["params.v"]
+
+
+@pytest.mark.parametrize("engine", [*SQL, Engine.ELASTICSEARCH])
+@settings(max_examples=300, deadline=None)
+@given(parts=st.lists(st.sampled_from(PIECES), max_size=14))
+def test_whatever_the_template_no_value_is_in_the_text(engine: Engine, parts: list[str]) -> None:
+    value = "ZQ'\"\\`$$QZ"
+    try:
+        draft = drafted("SELECT " + "".join(parts), engine, value)
+        bound = bind(draft)
+    except QueryValidationError:
+        return
+    assert "ZQ" not in (draft.text + "".join(bound.parts)).upper()
+    assert len(bound.parts) == len(bound.binds) + 1 or engine is Engine.ELASTICSEARCH
+    assert "tdmk" not in "".join(bound.parts)

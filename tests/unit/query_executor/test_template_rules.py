@@ -156,7 +156,7 @@ def test_parameters_are_inferred() -> None:
     template = Template.compile(
         "SELECT {{ a }}, {{ b|default(1) }}, {% for x in ids %}{{ x }},{% endfor %} {{ names|join(',') }}"
         "{% if c %}{{ c }}{% endif %}{% if d is defined %} d{% endif %}{% set e = f %}{{ e|upper }}"
-        "{% if g %}{{ h }}{% endif %}",
+        "{% if g %}{{ h }}{% endif %}{% if i > 1 %}{{ i }}{% endif %}{% if j is defined and j > 1 %}{{ j }}{% endif %}",
         Engine.POSTGRES,
     )
 
@@ -170,6 +170,8 @@ def test_parameters_are_inferred() -> None:
         Inferred("f", in_list=False, optional=False),
         Inferred("g", in_list=False, optional=True),
         Inferred("h", in_list=False, optional=False),
+        Inferred("i", in_list=False, optional=False),
+        Inferred("j", in_list=False, optional=True),
     )
 
 
@@ -206,6 +208,9 @@ def test_a_used_parameter_that_is_missing_is_named(text: str) -> None:
         "SELECT {{ x|default('a')|upper }}",
         "SELECT 1{% if not x %}{% endif %}",
         "SELECT 1{% if x == 'a' %}{{ x }}{% endif %}",
+        "SELECT 1{% if x in ['a'] %}{{ x }}{% endif %}",
+        "SELECT 1{% if x is none or x is defined %}{% endif %}",
+        "SELECT 1{% if x is defined and x > 1 %}{{ x + 1 }}{% endif %}",
     ],
 )
 def test_a_parameter_may_be_left_out_where_the_template_copes(text: str) -> None:
