@@ -264,6 +264,17 @@ async def test_a_value_is_never_shown_and_rotates(shop: Shop) -> None:
     assert [row["secret_version"] for row in await shop.stack.sql(versions, shop.tenant)] == [1, 2]
 
 
+async def test_changes_of_a_secret_at_once_lose_nothing(shop: Shop) -> None:
+    """Each one that was taken is a version of its own, and the value is whole."""
+    bodies = [{"value": {"password": PASSWORD, "port": shop.stack.customer.port}} for _ in range(6)]
+    replies = await asyncio.gather(*(shop.call("POST", "secrets/db/rotate/", body) for body in bodies))
+    taken = [reply for reply in replies if reply.status == 200]
+    assert {reply.status for reply in replies} <= {200, 409}
+    assert sorted(reply.body["data"]["version"] for reply in taken) == list(range(2, 2 + len(taken)))
+    assert (await shop.call("GET", "secrets/db/")).body["data"]["version"] == 1 + len(taken)
+    assert (await shop.run("SELECT 1 AS n")).status == 200
+
+
 async def test_an_execution_is_told_as_usage(shop: Shop) -> None:
     text = "SELECT amount FROM sales WHERE region = '{{ region }}' AND id > 1"
     made = await shop.query(text, "Amounts")

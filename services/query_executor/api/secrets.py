@@ -73,13 +73,13 @@ def secrets(service: Secrets) -> APIRouter:
     async def get_secret(app_slug: AppSlug, key: KeyInPath, caller: Caller) -> Response:
         return one(SecretOut.model_validate(await service.get(caller.require_tenant(), app_slug, key)))
 
-    @router.put("/{key}/", response_model=One[SecretOut], responses=problems(400, 404))
-    @router.patch("/{key}/", response_model=One[SecretOut], responses=problems(400, 404))
+    @router.put("/{key}/", response_model=One[SecretOut], responses=problems(400, 404, 409))
+    @router.patch("/{key}/", response_model=One[SecretOut], responses=problems(400, 404, 409))
     async def change_secret(app_slug: AppSlug, key: KeyInPath, body: SecretChange, caller: Caller) -> Response:
         changed = await service.change(caller.require_tenant(), app_slug, key, _changes(body))
         return one(SecretOut.model_validate(changed), "Secret updated successfully")
 
-    @router.post("/{key}/rotate/", response_model=One[SecretOut], responses=problems(400, 404))
+    @router.post("/{key}/rotate/", response_model=One[SecretOut], responses=problems(400, 404, 409))
     async def rotate_secret(app_slug: AppSlug, key: KeyInPath, body: SecretRotation, caller: Caller) -> Response:
         """Executions that begin from now on use the new value."""
         changed = await service.change(caller.require_tenant(), app_slug, key, {"value": body.value})

@@ -8,7 +8,7 @@ from libs.common.clock import Clock
 from libs.common.db import Connection as DbConnection
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy, EgressRefused, HostNotFound
-from libs.common.errors import NotFound
+from libs.common.errors import Conflict, NotFound
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.errors import QueryValidationError, SecretTypeNotFound
 from services.query_executor.secret_types import (
@@ -100,12 +100,17 @@ class Secrets:
             return await store.list_secrets(connection, tenant, app.id)
 
     async def change(self, tenant: UUID, app_slug: str, key: str, changes: dict[str, Any]) -> Secret:
-        """What is named changes; a new value is a new version. Fields of a connection that are omitted are kept."""
+        """What is named changes; a new value is a new version. Fields of a connection that are omitted are kept.
+
+        409 where two give it a new value at once.
+        """
         old = await self.get(tenant, app_slug, key)
         value = await self._checked(old.type_slug, self._merged(tenant, old, changes)) if "value" in changes else None
         async with self._database.tenant(tenant) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             held = await self._found(connection, tenant, app.id, key, lock=True)
+            if value is not None and (held.id, held.version) != (old.id, old.version):
+                raise Conflict("The secret was changed at the same time; try again.")
             new = self._changed(tenant, held, value, changes)
             await store.update_secret(connection, tenant, new)
         return new
