@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -20,22 +19,20 @@ from services.query_executor.schemas import Execute, Executed
 from services.query_executor.service.execution import Executions
 
 Result = TypeVar("Result")
+_CLIENT_LEFT: Final = 499  # nobody reads it
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """Do something as long as the client waits for it: when it leaves, the statement is stopped on its server."""
+async def while_there(request: Request, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Do something as long as the client waits for it; None when it leaves, and then the statement has been stopped."""
     task = asyncio.create_task(work)
     watch = asyncio.create_task(_gone(request))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-        return await task
+        return await task if task.done() else None
     finally:
-        watch.cancel()
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        watch.cancel()
+        await asyncio.gather(task, watch, return_exceptions=True)
 
 
 async def _gone(request: Request) -> None:
@@ -68,6 +65,9 @@ def executions(service: Executions) -> APIRouter:
             raise TenantSchemaRequired
         params, execution = (body.params if body else {}), new_id(caller, request, key)
         work = service.execute(caller, app_slug, slug, params, execution)
-        return Response(_body(*await while_there(request, work)), media_type="application/json")
+        found = await while_there(request, work)
+        if found is None:
+            return Response(status_code=_CLIENT_LEFT)
+        return Response(_body(*found), media_type="application/json")
 
     return router
