@@ -29,7 +29,7 @@ from services.query_executor.api.secrets import secret_types, secrets
 from services.query_executor.api.slashes import TrailingSlash
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
-from services.query_executor.drivers import postgres
+from services.query_executor.drivers import mysql, postgres
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Pooling
 from services.query_executor.erasing import Rewriting
@@ -51,7 +51,10 @@ _LOOK_FOR_DELETED = timedelta(seconds=2)
 
 def _drivers(settings: Settings, egress: EgressPolicy) -> Drivers:
     pooling = Pooling(settings.connections_per_secret, settings.idle_connection_seconds)
-    makers = {Engine.POSTGRES: postgres.maker(egress.address_of, pooling)}
+    makers = {
+        Engine.POSTGRES: postgres.maker(egress.address_of, pooling),
+        Engine.MYSQL: mysql.maker(egress.address_of, pooling),
+    }
     return Drivers(makers, settings.pooled_secrets)
 
 

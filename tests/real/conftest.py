@@ -14,8 +14,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from deploy.local.errors import PreparationFailed
+from deploy.local.artifacts import ArtifactStore
+from deploy.local.errors import LocalStackError, PreparationFailed
+from deploy.local.mariadb import MariaDb
+from deploy.local.opensearch import OpenSearchNode
 from deploy.local.ports import free_port
+from deploy.local.query_samples import fill_mariadb, fill_opensearch
 from deploy.local.settings import PROJECT
 from deploy.local.superset import ADMIN, SUPERSET, SupersetInstallation, SupersetServer
 from deploy.local.superset_api import SupersetApi, superset_api
@@ -87,3 +91,42 @@ async def superset(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -
             yield RealSuperset(server.url, api, content, database, installation.admin_password, seconds)
     finally:
         await server.stop()
+
+
+READER_PASSWORD = "canary-reader-5517"
+
+
+def _artifacts() -> ArtifactStore:
+    return ArtifactStore(PROJECT / ".local" / "artifacts")
+
+
+@pytest.fixture(scope="session")
+async def mariadb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MariaDb]:
+    """MariaDB 11.4 with the shop's tables."""
+    folder, password = tmp_path_factory.mktemp("mariadb"), secrets.token_urlsafe(12)
+    server = MariaDb("mariadb", folder / "mariadb.log", free_port(), folder, password, _artifacts())
+    try:
+        await server.start()
+    except LocalStackError as error:
+        pytest.skip(f"no MariaDB here: {error}")
+    try:
+        await fill_mariadb(server, READER_PASSWORD)
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest.fixture(scope="session")
+async def opensearch(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OpenSearchNode]:
+    """OpenSearch 2.19 with the shop's sales."""
+    folder = tmp_path_factory.mktemp("opensearch")
+    node = OpenSearchNode("opensearch", folder / "opensearch.log", free_port(), folder, _artifacts())
+    try:
+        await node.start()
+    except LocalStackError as error:
+        pytest.skip(f"no OpenSearch here: {error}")
+    try:
+        await fill_opensearch(node)
+        yield node
+    finally:
+        await node.stop()

@@ -1,7 +1,6 @@
 """PostgreSQL through asyncpg: one prepared statement in a read-only transaction, read by a cursor, rolled back."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +12,13 @@ from asyncpg.prepared_stmt import PreparedStatement
 from libs.common.db import Connection, Pool
 from libs.common.errors import Unavailable
 from services.query_executor.drivers import Column, Limits, Row
+from services.query_executor.drivers.batches import FIRST_ROWS, next_size
 from services.query_executor.drivers.budget import Budget
 from services.query_executor.drivers.postgres_binding import Binding
 from services.query_executor.drivers.postgres_errors import named_failures
 from services.query_executor.drivers.postgres_values import Conversion, prepare_types
 from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
+from services.query_executor.drivers.tls import verified
 from services.query_executor.errors import QueryValidationError
 from services.query_executor.secret_types import SqlConnection
 from services.query_executor.statement import Bound
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # generic in the stubs only
 
 _CONNECT_SECONDS: Final = 10.0
 _LOCK_SECONDS: Final = 5
-_FIRST_ROWS, _MOST_ROWS, _BATCH_BYTES = 64, 1000, 4 * 1024 * 1024
 _RELEASE_SECONDS: Final = 10.0
 _WAIT_SECONDS: Final = 15.0
 _LOST: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -36,22 +36,6 @@ _SESSION: Final = {
     "default_transaction_read_only": "on",
     "lock_timeout": str(_LOCK_SECONDS * 1000),
 }
-
-
-class _TlsFor(ssl.SSLContext):
-    """Verifies the name that the user typed, although the address that was checked is dialled."""
-
-    host: str
-
-    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        return super().wrap_bio(*args, **(kwargs | {"server_hostname": self.host}))
-
-
-def _verified(host: str) -> ssl.SSLContext:
-    context = _TlsFor(ssl.PROTOCOL_TLS_CLIENT)
-    context.host = host
-    context.load_default_certs()
-    return context
 
 
 async def _discard(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
@@ -94,7 +78,7 @@ class PostgresRows:
         self._cursor = cursor
         self._convert = Conversion([each.type for each in kinds])
         self._budget = budget
-        self._wanted, self._size = limits.rows + 1, _FIRST_ROWS
+        self._wanted, self._size = limits.rows + 1, FIRST_ROWS
 
     async def batch(self) -> Sequence[Row]:
         """The next rows; few at a time where rows are wide."""
@@ -106,17 +90,8 @@ class PostgresRows:
                 records = await self._cursor.fetch(asked)
             rows = self._convert(records)
         self._wanted = self._wanted - len(records) if len(records) == asked else 0
-        self._size = _next_size(records)
+        self._size = next_size(records)
         return rows
-
-
-def _next_size(records: Sequence[asyncpg.Record]) -> int:
-    """So many rows as those of this batch make about 4 MiB."""
-    some = records[:: max(1, len(records) // 16)]
-    if not some:
-        return 1
-    size = sum(len(value) for record in some for value in record if isinstance(value, (str, bytes)))
-    return max(1, min(_MOST_ROWS, _BATCH_BYTES * len(some) // (size + 1)))
 
 
 class PostgresDriver:
@@ -142,7 +117,7 @@ class PostgresDriver:
             user=settings.username,
             password=settings.password.get_secret_value(),
             database=settings.database,
-            ssl=_verified(settings.host) if self._ssl_mode == "verify-full" else self._ssl_mode,
+            ssl=verified(settings.host) if self._ssl_mode == "verify-full" else self._ssl_mode,
             timeout=_CONNECT_SECONDS,
             statement_cache_size=0,  # DISCARD ALL drops prepared statements
             server_settings=_SESSION,
