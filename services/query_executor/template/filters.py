@@ -27,10 +27,11 @@ class Dummy(str):
 
     __le__ = __gt__ = __ge__ = __lt__
 
-    def __add__(self, other: object) -> Any:
-        return 1
+    def __neg__(self) -> int:
+        return -1
 
-    __sub__ = __radd__ = __rsub__ = __truediv__ = __floordiv__ = __add__
+    def __pos__(self) -> int:
+        return 1
 
 
 def text(value: object) -> str:

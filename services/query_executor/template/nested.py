@@ -9,11 +9,12 @@ from typing import Final, Protocol
 
 from services.query_executor.statement import Engine, Slot, token
 from services.query_executor.template.filters import text as as_text
-from services.query_executor.template.search import BETWEEN_QUOTED, NotJson, filled, inside, parse, quote_bare
+from services.query_executor.template.search import BETWEEN_QUOTED, QUOTED, NotJson, filled, inside, parse, quote_bare
 from services.query_executor.template.values import refuse, refuse_value
 
 Pieces = tuple[str | int, ...]
 _POSTGRES: Final = (Engine.POSTGRES, Engine.REDSHIFT, Engine.INTERNAL)
+_QUOTED: Final = re.compile(QUOTED, re.DOTALL)
 _PATH: Final = re.compile(r"\s*(?:strict|lax)?\s*\$[.\[]", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+\Z")
 _PLAIN_ELEMENT: Final = re.compile(r"[A-Za-z0-9_.:+-]+\Z")
@@ -113,7 +114,7 @@ def grammar(engine: Engine, pieces: Pieces, *, is_range: bool = False) -> Gramma
 
 def _closes_last(written: str) -> bool:
     depth = 0
-    for position, character in enumerate(re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: "x" * len(match[0]), written)):
+    for position, character in enumerate(_QUOTED.sub(lambda match: "x" * len(match[0]), written)):
         depth += (character == "{") - (character == "}")
         if depth == 0:
             return position == len(written) - 1

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from services.query_executor.statement import Bind, Origin, Scalar, Slot
 from services.query_executor.template.context import Bracket
+from services.query_executor.template.filters import Dummy
 from services.query_executor.template.filters import text as as_text
 from services.query_executor.template.nested import Grammar
 from services.query_executor.template.search import inside, json_text
@@ -153,7 +154,7 @@ def _write_list(writer: Writer, slot: Slot, place: Bracket | None, *, negated: b
 
 
 def _spelled_number(slot: Slot) -> str:
-    spelled = as_text(slot.value)
+    spelled = "1" if isinstance(slot.value, Dummy) else as_text(slot.value)
     if not _NUMBER.match(spelled):
         raise refuse_value(slot, "A number belongs here.")
     return spelled.strip()

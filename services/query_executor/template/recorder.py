@@ -8,7 +8,7 @@ from typing import Any, Final
 from jinja2.runtime import Undefined
 
 from services.query_executor.statement import TOKEN_PREFIX, Origin, Scalar, Slot, token
-from services.query_executor.template.filters import Dummy, bounded, items
+from services.query_executor.template.filters import bounded, items
 from services.query_executor.template.rewrite import Site
 from services.query_executor.template.values import (
     Joined,
@@ -113,8 +113,6 @@ def _slot(value: Any, place: Site) -> Slot:
 
 
 def _checked(value: Any, place: Site) -> Value:
-    if isinstance(value, Dummy):
-        return str.__str__(value)
     if isinstance(value, (list, tuple)) and all(map(is_scalar, value)):
         return tuple(_checked(element, place) for element in value)  # type: ignore[misc]
     if not is_scalar(value):

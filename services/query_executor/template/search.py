@@ -13,7 +13,9 @@ from services.query_executor.template.lexing import TOKEN
 from services.query_executor.template.values import refuse, refuse_value
 
 MAX_DEPTH: Final = 60
-_PART: Final = re.compile(rf'"(?:[^"\\]|\\.)*"|{TOKEN.pattern}', re.DOTALL)
+# A string that never ends is taken to the end, so that no second try begins inside it.
+QUOTED: Final = r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+_PART: Final = re.compile(rf"{QUOTED}|{TOKEN.pattern}", re.DOTALL)
 _FIELD: Final = re.compile(r"[A-Za-z_@][A-Za-z0-9_.@-]{0,254}\Z")
 BETWEEN_QUOTED: Final = re.compile(r'"\s*,\s*"\Z')
 _BETWEEN: Final = re.compile(r"\s*,\s*\Z")

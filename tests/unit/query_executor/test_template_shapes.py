@@ -198,6 +198,15 @@ def test_a_shape_is_refused_with_a_reason(engine: str, text: str, message: str) 
     assert "o'b" not in refused.value.detail
 
 
+@pytest.mark.parametrize(("engine", "text"), [(one[0], one[1]) for one in BOUND])
+def test_a_shape_can_be_tried_without_values(engine: str, text: str) -> None:
+    template = Template.compile(f"SELECT {text}", Engine(engine))
+    draft = template.render_dummy()
+
+    assert len(bind(draft).binds) <= len(draft.slots)
+    assert draft.text.startswith(("SELECT", "EXPLAIN"))
+
+
 def test_equal_templates_give_equal_text_whatever_the_values() -> None:
     template = Template.compile("SELECT '{{ x }}' WHERE a IN ({{ ids }}) AND {{ c|ident }} > {{ n }}", Engine.POSTGRES)
 
