@@ -5,12 +5,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from deploy.setup.scram import scram_verifier
 from deploy.setup.settings import LOGIN_ROLES, Settings
 from libs.common.db import Connection
+from libs.common.scram import scram_verifier
 from libs.common.services import SERVICES
 
-_SHARED_SQL = Path(__file__).with_name("bootstrap.sql")
+# In this order; each may run again.
+_SQL = tuple(Path(__file__).with_name(name) for name in ("bootstrap.sql", "tenants.sql", "public.sql"))
+# Roles that cannot log in: who owns the shared views and the tenants' schemas, what tenants' logins have in common,
+# what logins and owners of services may do that those may not.
+_GROUPS = {"share_owner": "", "tenant_owner": "CREATEROLE", "tenant_login": "", "tidemark_service": ""}
 # Concurrent setups of one server queue here: CREATE ROLE and CREATE DATABASE have no IF NOT EXISTS.
 _SETUP_LOCK = 7_461_001
 
@@ -43,7 +47,8 @@ async def ensure_roles(connection: Connection, settings: Settings) -> None:
     missing = [role for role in LOGIN_ROLES if role not in settings.role_passwords]
     if missing:
         raise ValueError(f"TIDEMARK_ROLE_PASSWORDS names no password for {', '.join(missing)}")
-    await _ensure_role(connection, "share_owner", "NOLOGIN")
+    for role, attributes in _GROUPS.items():
+        await _ensure_role(connection, role, f"NOLOGIN {attributes}")
     for service in SERVICES:
         await _ensure_role(connection, f"{service}_owner", "NOLOGIN")
     for role in LOGIN_ROLES:
@@ -51,13 +56,17 @@ async def ensure_roles(connection: Connection, settings: Settings) -> None:
         verifier = scram_verifier(settings.role_passwords[role].get_secret_value())
         await _run(connection, "ALTER ROLE %I PASSWORD %L", role, verifier)
         await _run(connection, "ALTER ROLE %I SET search_path = %I", role, role.rsplit("_", 1)[0])
+    for role in (*LOGIN_ROLES, *(f"{service}_owner" for service in SERVICES), "tenant_owner"):
+        await _run(connection, "GRANT tidemark_service TO %I WITH INHERIT TRUE, SET FALSE", role)
+    await connection.execute("GRANT tenant_login TO tenant_owner WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
 
 
 async def ensure_schemas(connection: Connection) -> None:
     """One schema per service, owned by its owner role; login roles get data rights only, on all tables to come."""
     await connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    await connection.execute(_SHARED_SQL.read_text())
     await connection.execute("CREATE SCHEMA IF NOT EXISTS share AUTHORIZATION share_owner")
+    for path in _SQL:
+        await connection.execute(path.read_text())
     for service in SERVICES:
         owner, api, worker = (f"{service}_{kind}" for kind in ("owner", "api", "worker"))
         await _run(connection, "CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION %I", service, owner)
@@ -69,12 +78,19 @@ async def ensure_schemas(connection: Connection) -> None:
         await _run(connection, defaults + "USAGE, SELECT ON SEQUENCES TO %I, %I", owner, service, api, worker)
 
 
-async def _ensure_database(connection: Connection, database: str) -> None:
-    if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
-        await _run(connection, "CREATE DATABASE %I", database)
+async def grant_database(connection: Connection, database: str) -> None:
+    """Who may connect, and who may make schemas. A copy of a database does not take these rights along."""
     await _run(connection, "REVOKE ALL ON DATABASE %I FROM PUBLIC", database)
     for role in LOGIN_ROLES:
         await _run(connection, "GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I", database, role)
+    await _run(connection, "GRANT CONNECT ON DATABASE %I TO tenant_login", database)
+    await _run(connection, "GRANT CREATE ON DATABASE %I TO tenant_owner", database)
+
+
+async def _ensure_database(connection: Connection, database: str) -> None:
+    if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", database):
+        await _run(connection, "CREATE DATABASE %I", database)
+    await grant_database(connection, database)
 
 
 async def bootstrap(settings: Settings) -> None:

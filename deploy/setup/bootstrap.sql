@@ -1,6 +1,7 @@
 -- Functions that migrations of all services call. Runs as the administrator at each setup; replaces older versions.
 CREATE SCHEMA IF NOT EXISTS tidemark;
-GRANT USAGE ON SCHEMA tidemark TO PUBLIC;
+REVOKE ALL ON SCHEMA tidemark FROM PUBLIC;
+GRANT USAGE ON SCHEMA tidemark TO tidemark_service;
 
 -- Binds a tenant table: the request path sees one tenant, workers see all and join on the tenant themselves,
 -- the owner of the shared views may read. The sub-select makes the planner evaluate the setting once a statement.

@@ -11,4 +11,5 @@ TENANT_TABLES: Final = (
     "secret_type",
     "app",
     "erased_name",
+    "tenant_schema",
 )

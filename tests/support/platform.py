@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deploy.setup.bootstrap import bootstrap, with_database
+from deploy.setup.bootstrap import bootstrap, grant_database, with_database
 from deploy.setup.migrate import migrate
 from deploy.setup.settings import LOGIN_ROLES, Settings
 from deploy.setup.topics import create_topics, wanted
@@ -100,12 +100,24 @@ def setup_settings(url: str, servers: Servers) -> Settings:
     return Settings.model_validate({"superuser_database_url": url, "role_passwords": passwords, "kafka": servers.kafka})
 
 
-async def _administer(servers: Servers, statement: str) -> None:
+@asynccontextmanager
+async def _administrator(servers: Servers) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     connection = await asyncpg.connect(with_database(servers.postgres, "postgres"))
     try:
-        await connection.execute(statement)
+        yield connection
     finally:
         await connection.close()
+
+
+async def _drop_database(servers: Servers, name: str) -> None:
+    """With the logins that its tenants were given: roles belong to the whole server."""
+    async with _administrator(servers) as admin:
+        inside = await asyncpg.connect(with_database(servers.postgres, name))
+        schemas = await inside.fetch("SELECT nspname FROM pg_namespace WHERE nspname ~ '^tenant_[0-9a-f]{32}$'")
+        await inside.close()
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for row in schemas:
+            await admin.execute(f"DROP ROLE IF EXISTS {row['nspname']}")
 
 
 @asynccontextmanager
@@ -116,15 +128,17 @@ async def template_database(servers: Servers) -> AsyncIterator[str]:
     await bootstrap(settings)
     migrate(settings)
     yield name
-    await _administer(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop_database(servers, name)
 
 
 @asynccontextmanager
 async def fresh_platform(servers: Servers, template: str) -> AsyncIterator[Platform]:
     """A copy of the template and topics under a fresh prefix."""
     name = f"tidemark_{uuid4().hex[:12]}"
-    await _administer(servers, f"CREATE DATABASE {name} TEMPLATE {template}")
+    async with _administrator(servers) as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        await grant_database(admin, name)
     prefix = f"{name}."
     await create_topics(servers.kafka, wanted(prefix, replication=1, max_partitions=2))
     yield Platform(with_database(servers.postgres, name), servers.kafka, prefix)
-    await _administer(servers, f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop_database(servers, name)

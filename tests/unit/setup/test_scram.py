@@ -2,7 +2,7 @@
 
 import base64
 
-from deploy.setup.scram import scram_verifier
+from libs.common.scram import scram_verifier
 
 
 def test_the_rfc_example() -> None:
