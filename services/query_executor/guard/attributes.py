@@ -33,9 +33,7 @@ def _dotted(root: exp.Expr) -> Iterator[tuple[str, str]]:
     """Each name behind a dot, with the name of what stands before it, empty for an expression."""
     for node in root.find_all(exp.Dot):
         if isinstance(node.expression, exp.Identifier):
-            before = node.this.unnest() if isinstance(node.this, exp.Paren) else node.this
-            row = isinstance(before, exp.Column) and len(before.parts) == 1
-            yield before.name.lower() if row else "", node.expression.name.lower()
+            yield "", node.expression.name.lower()
     for column in root.find_all(exp.Column):
         if column.table and not isinstance(column.this, exp.Star):
             yield column.table.lower(), column.name.lower()

@@ -66,9 +66,9 @@ def prove_calls(
     left = Counter(aliases)
     called: dict[str, None] = {}
     for call in calls(tokens):
-        where = place(text, call.offset)
         bare = call.name.removeprefix("pg_catalog.") if engine.dialect in ("postgres", "redshift") else call.name
-        _never(bare, call, engine, where)
+        if never(engine, last := bare.rpartition(".")[2]):
+            raise refused(f"The function {last} is never allowed ({place(text, call.offset)}).")
         if functions(engine).allow(bare) or bare in policy.functions or bare in functions(engine).tables:
             called[bare] = None
         elif not call.quoted and (bare in _GRAMMAR or bare in _TYPES):
@@ -76,7 +76,7 @@ def prove_calls(
         elif left[call.name] > 0:
             left[call.name] -= 1
         else:
-            raise _unknown(call.name, where)
+            raise _unknown(call.name, place(text, call.offset))
     return tuple(called)
 
 
@@ -107,14 +107,6 @@ def _bare_name(tokens: Sequence[Token]) -> str | None:
         return None
     name = tokens[len(match[1])].text.lower()
     return name if name[:1].isalpha() or name[:1] == "_" else None
-
-
-def _never(bare: str, call: Call, engine: Engine, where: str) -> None:
-    last = bare.rpartition(".")[2]
-    if never(engine, last):
-        raise refused(f"The function {last} is never allowed ({where}).")
-    if not PLAIN.fullmatch(last) and call.quoted and not last.isidentifier() and " " not in last:
-        raise refused(f"A function's name may hold only letters, digits and underscores ({where}).")
 
 
 def _unknown(name: str, where: str) -> Exception:

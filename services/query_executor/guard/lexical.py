@@ -18,6 +18,7 @@ from services.query_executor.statement import Engine
 
 MAX_TEXT: Final = 64 * 1024
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\u2028\u2029\ufeff]")
+_NO_BREAK: Final = re.compile(r"[^\n]")
 _BLANK: Final = re.compile(r"[ \t\r\n\f]*")
 _EXECUTABLE: Final = ("/*!", "/*m!", "/*+", "--+")
 _BRACKETS: Final = {TokenType.L_PAREN, TokenType.R_PAREN, TokenType.L_BRACKET, TokenType.SELECT, TokenType.ORDER_BY}
@@ -36,10 +37,12 @@ def special(text: str, engine: Engine) -> list[Span]:
 
 def without_comments(text: str, special: Sequence[Span]) -> str:
     """The text with blanks for its comments, so that places stay."""
+    pieces, position = [], 0
     for span in special:
         if span.kind is Kind.COMMENT:
-            text = text[: span.start] + re.sub(r"[^\n]", " ", text[span.start : span.end]) + text[span.end :]
-    return text
+            pieces += [text[position : span.start], _NO_BREAK.sub(" ", text[span.start : span.end])]
+            position = span.end
+    return "".join([*pieces, text[position:]])
 
 
 def lex(text: str, special: Sequence[Span], engine: Engine) -> list[Token]:
