@@ -1,7 +1,7 @@
 """PostgreSQL through asyncpg: one prepared statement in a read-only transaction, read by a cursor, rolled back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,8 @@ from services.query_executor.statement import Bound
 if TYPE_CHECKING:  # generic in the stubs only
     from asyncpg.pool import PoolConnectionProxy
 
+# Opens a connection with whatever else asyncpg is to be told.
+Login = Callable[..., Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 _CONNECT_SECONDS: Final = 10.0
 _LOCK_SECONDS: Final = 5
 _RELEASE_SECONDS: Final = 10.0
@@ -94,14 +96,30 @@ class PostgresRows:
         return rows
 
 
-class PostgresDriver:
-    """One version of one secret. Connections are made when needed, and closed when unused."""
+def secret_login(source: Source, resolve: Resolve) -> Login:
+    """Logs in with a secret, at the address that was checked just then."""
+    settings, ssl_mode = source.connection, source.settings.ssl_mode
+    assert isinstance(settings, SqlConnection)
 
-    def __init__(self, source: Source, resolve: Resolve, pooling: Pooling) -> None:
-        assert isinstance(source.connection, SqlConnection)
-        self._settings: SqlConnection = source.connection
-        self._ssl_mode = source.settings.ssl_mode
-        self._resolve = resolve
+    async def login(**options: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            host=await resolve(*settings.target),
+            port=settings.port,
+            user=settings.username,
+            password=settings.password.get_secret_value(),
+            database=settings.database,
+            ssl=verified(settings.host) if ssl_mode == "verify-full" else ssl_mode,
+            **options,
+        )
+
+    return login
+
+
+class PostgresDriver:
+    """Statements of one login. Connections are made when needed, and closed when unused."""
+
+    def __init__(self, login: Login, pooling: Pooling) -> None:
+        self._login = login
         self._pooling = pooling
         self._binding = Binding()
         self._pool: Pool | None = None
@@ -109,15 +127,7 @@ class PostgresDriver:
         self._returning: set[asyncio.Task[None]] = set()
 
     async def _connect(self, *_: object, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
-        """Log in at the address that was checked just now."""
-        settings = self._settings
-        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
-            host=await self._resolve(*settings.target),
-            port=settings.port,
-            user=settings.username,
-            password=settings.password.get_secret_value(),
-            database=settings.database,
-            ssl=verified(settings.host) if self._ssl_mode == "verify-full" else self._ssl_mode,
+        connection = await self._login(
             timeout=_CONNECT_SECONDS,
             statement_cache_size=0,  # DISCARD ALL drops prepared statements
             server_settings=_SESSION,
@@ -205,4 +215,4 @@ def _begin(limits: Limits) -> str:
 
 def maker(resolve: Resolve, pooling: Pooling) -> Make:
     """Makes drivers of this engine."""
-    return lambda source: PostgresDriver(source, resolve, pooling)
+    return lambda source: PostgresDriver(secret_login(source, resolve), pooling)
