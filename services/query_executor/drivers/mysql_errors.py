@@ -4,20 +4,17 @@ The server's own words are passed on for errors that speak of the statement and 
 so those are told by what their number means.
 """
 
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from mysql.connector.errors import ConnectionTimeoutError, Error
 
-from libs.common.errors import TidemarkError, Unavailable
+from libs.common.errors import TidemarkError
 from services.query_executor.drivers.budget import timed_out
+from services.query_executor.drivers.network_errors import LOST, TLS, connector_error, known_error, network_error, unfit
 from services.query_executor.errors import ConnectorError, QueryError, QueryExecutionError
 
-_LOST: Final = "connection_lost", "The connection to the server was lost."
-_TLS: Final = "tls_failed", "TLS could not be set up with the server."
 _CONNECTING: Final = {
     1040: ("too_many_connections", "The server has no free connection."),
     1044: ("unknown_database", "The user of the secret may not use this database."),
@@ -29,13 +26,13 @@ _CONNECTING: Final = {
     1203: ("too_many_connections", "The user of the secret has no free connection."),
     1226: ("too_many_connections", "The user of the secret has used up what the server grants it."),
     1698: ("login_refused", "The user of the secret may not log in by password."),
-    1927: _LOST,
+    1927: LOST,
     2003: ("timeout", "The server did not answer in time."),
-    2006: _LOST,
-    2013: _LOST,
-    2026: _TLS,
-    2055: _LOST,
-    4031: _LOST,
+    2006: LOST,
+    2013: LOST,
+    2026: TLS,
+    2055: LOST,
+    4031: LOST,
 }
 _TIMED_OUT: Final = frozenset({1969, 3024})
 _MEANINGS: Final = {
@@ -70,21 +67,13 @@ def is_of_server(error: BaseException) -> bool:
     return isinstance(error, Error) and error.errno >= 1000 and not 2000 <= error.errno < 3000
 
 
-def _caused_by_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _of_library(error: Error, seconds: float) -> QueryError:
     number = error.errno
     if number in _TIMED_OUT:
         return timed_out(seconds)
     known = _CONNECTING.get(number)
     if known is not None:
-        return ConnectorError(known[1], details={"cause": known[0]})
+        return connector_error(*known)
     if not is_of_server(error):
         return ConnectorError("The client library and the server do not understand each other.", details=_client(error))
     details: dict[str, object] = {"errno": number, "sqlstate": str(error.sqlstate)}
@@ -98,37 +87,16 @@ def _client(error: Error) -> dict[str, object]:
     return {"cause": "client", "errno": error.errno}
 
 
-def _of_network(error: OSError) -> ConnectorError:
-    if _caused_by_tls(error):
-        cause, message = "tls_not_trusted", "The server's certificate is not trusted for the secret's host."
-    elif isinstance(error, ssl.SSLError):
-        cause, message = _TLS
-    elif isinstance(error, socket.gaierror):
-        cause, message = "unknown_host", "The host of the secret is unknown to the name service."
-    elif isinstance(error, ConnectionRefusedError):
-        cause, message = "refused", "The server refuses connections; is the port right and the server up?"
-    elif isinstance(error, TimeoutError):
-        cause, message = "timeout", "The server did not answer in time."
-    elif isinstance(error, ConnectionError):
-        cause, message = _LOST
-    else:
-        cause, message = "unreachable", "The server cannot be reached."
-    return ConnectorError(message, details={"cause": cause})
-
-
 def query_error(error: BaseException, seconds: float) -> TidemarkError:
     """The one of the API's codes that fits."""
-    if isinstance(error, (QueryError, Unavailable)):
-        return error
-    if isinstance(error, TidemarkError):
-        return ConnectorError(error.detail, details={"cause": error.code})
+    known = known_error(error)
+    if known is not None:
+        return known
     if isinstance(error, ConnectionTimeoutError):
-        return ConnectorError("The server did not answer in time.", details={"cause": "timeout"})
+        return connector_error("timeout", "The server did not answer in time.")
     if isinstance(error, Error):
         return _of_library(error, seconds)
-    if isinstance(error, OSError):
-        return _of_network(error)
-    return QueryExecutionError("A value of the result or of the query cannot be carried to or from the server.")
+    return network_error(error) if isinstance(error, OSError) else unfit()
 
 
 @contextmanager

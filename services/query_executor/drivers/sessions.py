@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from libs.common.errors import Unavailable
 from services.query_executor.drivers.source import Pooling
-
-_WAIT_SECONDS: Final = 15.0
+from services.query_executor.drivers.turns import Turns
 
 
 class Session(Protocol):
@@ -30,27 +28,18 @@ class Sessions(Generic[S]):
     def __init__(self, connect: Callable[[], Awaitable[S]], pooling: Pooling) -> None:
         self._connect = connect
         self._idle_seconds = pooling.idle_seconds
-        self._turns = asyncio.Semaphore(pooling.connections)
+        self._turns = Turns(pooling.connections)
         self._idle: list[tuple[S, asyncio.TimerHandle]] = []
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def take(self) -> S:
         """A session, to be given back or dropped. Raises Unavailable where none gets free in time."""
-        await self._turn()
+        await self._turns.take()
         try:
             return await self._unused() or await self._connect()
         except BaseException:
             self._turns.release()
-            raise
-
-    async def _turn(self) -> None:
-        try:
-            async with asyncio.timeout(_WAIT_SECONDS) as limit:
-                await self._turns.acquire()
-        except TimeoutError:
-            if limit.expired():
-                raise Unavailable("All connections of this secret are busy; try again.", retry_after=2) from None
             raise
 
     async def _unused(self) -> S | None:
