@@ -1,6 +1,6 @@
 # Everything runs from the project's own .venv; nothing but Python and make is needed on the machine.
 .DEFAULT_GOAL := help
-.PHONY: help install up down reset logs status demo demo-superset test test-real lint types unit house integration bench fmt
+.PHONY: help install up down reset logs status demo demo-superset demo-query test test-real lint types unit house integration bench fmt
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,6 +56,10 @@ demo: install ## Start the stack where it does not run, mine a real query log, s
 demo-superset: install ## The same for a real Superset (its first run installs 650 MB and takes some minutes)
 	@$(LOCAL) up --detach --reuse
 	@$(LOCAL).superset_demo
+
+demo-query: install ## Saved, read-only queries on real servers: their rows, and each refusal of an attack
+	@$(LOCAL) up --detach --reuse
+	@$(LOCAL).query_demo
 
 test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types
