@@ -29,7 +29,7 @@ from services.query_executor.api.secrets import secret_types, secrets
 from services.query_executor.api.slashes import TrailingSlash
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
-from services.query_executor.drivers import mysql, postgres
+from services.query_executor.drivers import internal, mysql, postgres
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Pooling
 from services.query_executor.erasing import Rewriting
@@ -40,6 +40,7 @@ from services.query_executor.service.queries import Queries
 from services.query_executor.service.recording import Recording
 from services.query_executor.service.secrets import Secrets
 from services.query_executor.service.sources import Sources
+from services.query_executor.service.tenant_schemas import TenantSchemas
 from services.query_executor.settings import Settings
 from services.query_executor.statement import Engine
 from services.query_executor.tenant_tables import TENANT_TABLES
@@ -47,13 +48,15 @@ from services.query_executor.vault import Vault
 
 NAME = "query-executor"
 _LOOK_FOR_DELETED = timedelta(seconds=2)
+_LOOK_FOR_SCHEMAS = timedelta(seconds=2)
 
 
-def _drivers(settings: Settings, egress: EgressPolicy) -> Drivers:
+def _drivers(settings: Settings, egress: EgressPolicy, schemas: TenantSchemas) -> Drivers:
     pooling = Pooling(settings.connections_per_secret, settings.idle_connection_seconds)
     makers = {
         Engine.POSTGRES: postgres.maker(egress.address_of, pooling),
         Engine.MYSQL: mysql.maker(egress.address_of, pooling),
+        Engine.INTERNAL: internal.maker(schemas, settings.api_database_url, settings.internal_connections),
     }
     return Drivers(makers, settings.pooled_secrets)
 
@@ -78,8 +81,9 @@ class QueryExecutor:
         egress, erased, vault = EgressPolicy.of(settings.egress_allow), ErasedNames(keys), Vault(keys)
         publisher = Publisher(broker, settings, service=NAME, metrics=messaging, clock=clock)
         self.database = database
-        self.drivers = _drivers(settings, egress)
-        sources = Sources(vault, self.drivers, _rules(settings))
+        self.schemas = TenantSchemas(database, keys)
+        self.drivers = _drivers(settings, egress, self.schemas)
+        sources = Sources(vault, self.drivers, _rules(settings), self.schemas.tables)
         self.apps = Apps(database, clock)
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
         self.queries = Queries(database, clock, sources)
@@ -107,6 +111,7 @@ class QueryExecutor:
         subscribe(self._consumers, self.tenants, self.erasing)
         await self._consumers.start()
         self._relay.start()
+        self._upkeep.every(_LOOK_FOR_SCHEMAS, "tenants' schemas", self.schemas.keep_up)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
 

@@ -32,3 +32,6 @@ class Settings(ServiceSettings):
     pooled_secrets: Annotated[
         int, Field(ge=1, description="Secrets whose connections one process keeps; the longest unused are closed.")
     ] = 200
+    internal_connections: Annotated[
+        int, Field(ge=2, le=200, description="Connections of one process to tenants' own schemas; two for a tenant.")
+    ] = 20

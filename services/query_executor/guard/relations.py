@@ -52,7 +52,7 @@ def prove_relations(root: exp.Expr, engine: Engine, policy: Policy) -> tuple[Nam
     found: dict[Name, None] = {}
     for table in root.find_all(exp.Table):
         if isinstance(table.this, exp.Identifier):
-            name = tuple(part.name for part in table.parts)
+            name = tuple(_folded(part, engine) for part in table.parts)
             _no_value(name)
             if len(name) > 1 or not is_cte(table, name[0]):
                 prove_name(name, engine, policy)
@@ -64,6 +64,11 @@ def prove_relations(root: exp.Expr, engine: Engine, policy: Policy) -> tuple[Nam
             prove_name(name, engine, policy)
             found[name] = None
     return tuple(found)
+
+
+def _folded(part: exp.Expr, engine: Engine) -> str:
+    """Tables of a tenant's schema are looked up as the server would; elsewhere a name stays as it was written."""
+    return part.name.lower() if engine is Engine.INTERNAL and not part.args.get("quoted") else part.name
 
 
 def prove_name(name: Name, engine: Engine, policy: Policy) -> None:
