@@ -11,7 +11,7 @@ from libs.common.scram import scram_verifier
 from libs.common.services import SERVICES
 
 # In this order; each may run again.
-_SQL = tuple(Path(__file__).with_name(name) for name in ("bootstrap.sql", "tenants.sql", "public.sql"))
+_SQL = tuple(Path(__file__).with_name(name) for name in ("bootstrap.sql", "audit.sql", "tenants.sql", "public.sql"))
 # Roles that cannot log in: who owns the shared views and the tenants' schemas, what tenants' logins have in common,
 # what logins and owners of services may do that those may not.
 _GROUPS = {"share_owner": "", "tenant_owner": "CREATEROLE", "tenant_login": "", "tidemark_service": ""}

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 from opentelemetry import trace
 
+from libs.common.auth import Principal
 from libs.common.settings import ServiceSettings
-from libs.common.telemetry import trace_statements
+from libs.common.telemetry import current_traceparent, trace_statements
 
 if TYPE_CHECKING:  # generic in the stubs only
     from asyncpg.pool import PoolConnectionProxy
@@ -22,6 +24,19 @@ else:
     Pool = asyncpg.Pool
 
 _tracer = trace.get_tracer("tidemark.db")
+_BIND_ALL = "SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS setting (name, value)"
+
+
+def _actor(caller: Principal, at: datetime) -> dict[str, str]:
+    """What the audit triggers read."""
+    return {
+        "app.actor_id": caller.subject,
+        "app.actor_type": caller.actor_type,
+        "app.actor_username": caller.username or "",
+        "app.environment": caller.environment,
+        "app.now": at.isoformat(),
+        "app.traceparent": current_traceparent() or "",
+    }
 
 
 async def _open_pool(dsn: str, size: int, name: str) -> Pool:
@@ -61,6 +76,16 @@ class Database:
         with _tracer.start_as_current_span("db transaction"):
             async with self.api.acquire() as connection, connection.transaction():
                 await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
+                yield connection
+
+    @asynccontextmanager
+    async def change(self, caller: Principal, at: datetime) -> AsyncIterator[Connection]:
+        """A transaction of the caller's tenant that may change audited tables: as the caller's doing, at business time
+        `at`. Raises Forbidden where the caller has no tenant."""
+        settings = {"app.tenant": str(caller.require_tenant()), **_actor(caller, at)}
+        with _tracer.start_as_current_span("db transaction"):
+            async with self.api.acquire() as connection, connection.transaction():
+                await connection.execute(_BIND_ALL, list(settings), list(settings.values()))
                 yield connection
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ def apps(service: Apps) -> APIRouter:
     @router.post("/", status_code=201, response_model=One[AppOut], responses=problems(400))
     async def create_app(body: NewApp, caller: Caller, request: Request, key: IdempotencyKey = None) -> Response:
         app_id = new_id(caller, request, key)
-        made = await service.create(caller.require_tenant(), app_id, body.name, body.description)
+        made = await service.create(caller, app_id, body.name, body.description)
         return one(AppOut.model_validate(made), "App created successfully", 201)
 
     @router.get("/", response_model=Many[AppOut])
@@ -32,13 +32,13 @@ def apps(service: Apps) -> APIRouter:
     @router.put("/{app_slug}/", response_model=One[AppOut], responses=problems(400, 404))
     @router.patch("/{app_slug}/", response_model=One[AppOut], responses=problems(400, 404))
     async def change_app(app_slug: AppSlug, body: AppChange, caller: Caller) -> Response:
-        changed = await service.change(caller.require_tenant(), app_slug, named(body))
+        changed = await service.change(caller, app_slug, named(body))
         return one(AppOut.model_validate(changed), "App updated successfully")
 
     @router.delete("/{app_slug}/", response_model=Done, responses=problems(404))
     async def delete_app(app_slug: AppSlug, caller: Caller) -> Response:
         """With its secrets and queries."""
-        await service.delete(caller.require_tenant(), app_slug)
+        await service.delete(caller, app_slug)
         return done("App deleted successfully")
 
     return router

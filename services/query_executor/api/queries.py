@@ -62,7 +62,7 @@ def queries(service: Queries) -> APIRouter:
             _distinct(body.tags),
             tuple(body.parameters),
         )
-        made = await service.create(caller.require_tenant(), app_slug, new_id(caller, request, key), new)
+        made = await service.create(caller, app_slug, new_id(caller, request, key), new)
         return one(QueryOut.model_validate(made), "Query created successfully", 201)
 
     @router.get("/", response_model=Many[QueryOut], responses=problems(404))
@@ -79,7 +79,7 @@ def queries(service: Queries) -> APIRouter:
 
     @router.put("/{slug}/", response_model=One[QueryOut], responses=problems(400, 404))
     async def change_query(app_slug: AppSlug, slug: QuerySlug, body: QueryChange, caller: Caller) -> Response:
-        changed = await service.change(caller.require_tenant(), app_slug, slug, _changes(body))
+        changed = await service.change(caller, app_slug, slug, _changes(body))
         return one(QueryOut.model_validate(changed), "Query updated successfully")
 
     @router.get("/{slug}/executions/", response_model=ExecutionPage, responses=problems(400, 404, 422))
@@ -96,7 +96,7 @@ def queries(service: Queries) -> APIRouter:
 
     @router.delete("/{slug}/", response_model=Done, responses=problems(404))
     async def delete_query(app_slug: AppSlug, slug: QuerySlug, caller: Caller) -> Response:
-        await service.delete(caller.require_tenant(), app_slug, slug)
+        await service.delete(caller, app_slug, slug)
         return done("Query deleted successfully")
 
     return router

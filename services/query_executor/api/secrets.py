@@ -38,8 +38,7 @@ def secret_types(service: Apps) -> APIRouter:
     @router.post("/", status_code=201, response_model=One[SecretTypeOut], responses=problems(400, 404, 409))
     async def create_secret_type(app_slug: AppSlug, body: NewSecretType, caller: Caller) -> Response:
         """A type of plain keys and values, for `{{ secret.key }}`."""
-        tenant = caller.require_tenant()
-        made = await service.create_type(tenant, app_slug, body.slug, body.name, body.description)
+        made = await service.create_type(caller, app_slug, body.slug, body.name, body.description)
         return one(SecretTypeOut.of(made), "Secret type created successfully", 201)
 
     return router
@@ -61,7 +60,7 @@ def secrets(service: Secrets) -> APIRouter:
         app_slug: AppSlug, body: NewSecret, caller: Caller, request: Request, key: IdempotencyKey = None
     ) -> Response:
         new = New(body.key, body.type_slug, body.value, body.description, body.settings)
-        made = await service.create(caller.require_tenant(), app_slug, new_id(caller, request, key), new)
+        made = await service.create(caller, app_slug, new_id(caller, request, key), new)
         return one(SecretOut.model_validate(made), "Secret created successfully", 201)
 
     @router.get("/", response_model=Many[SecretOut], responses=problems(404))
@@ -76,19 +75,19 @@ def secrets(service: Secrets) -> APIRouter:
     @router.put("/{key}/", response_model=One[SecretOut], responses=problems(400, 404, 409))
     @router.patch("/{key}/", response_model=One[SecretOut], responses=problems(400, 404, 409))
     async def change_secret(app_slug: AppSlug, key: KeyInPath, body: SecretChange, caller: Caller) -> Response:
-        changed = await service.change(caller.require_tenant(), app_slug, key, _changes(body))
+        changed = await service.change(caller, app_slug, key, _changes(body))
         return one(SecretOut.model_validate(changed), "Secret updated successfully")
 
     @router.post("/{key}/rotate/", response_model=One[SecretOut], responses=problems(400, 404, 409))
     async def rotate_secret(app_slug: AppSlug, key: KeyInPath, body: SecretRotation, caller: Caller) -> Response:
         """Executions that begin from now on use the new value."""
-        changed = await service.change(caller.require_tenant(), app_slug, key, {"value": body.value})
+        changed = await service.change(caller, app_slug, key, {"value": body.value})
         return one(SecretOut.model_validate(changed), "Secret rotated successfully")
 
     @router.delete("/{key}/", response_model=Done, responses=problems(404))
     async def delete_secret(app_slug: AppSlug, key: KeyInPath, caller: Caller) -> Response:
         """Queries that run through it answer `Secret not found` from then on."""
-        await service.delete(caller.require_tenant(), app_slug, key)
+        await service.delete(caller, app_slug, key)
         return done("Secret deleted successfully")
 
     return router

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from uuid import UUID
 
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from services.query_executor.domain import free_slug
@@ -24,12 +25,13 @@ class Apps:
         rows = [TypeRow(each.slug, each.name, each.description, now) for each in SEEDED]
         await store.seed_types(connection, tenant, rows)
 
-    async def create(self, tenant: UUID, app_id: UUID, name: str, description: str | None) -> App:
+    async def create(self, caller: Principal, app_id: UUID, name: str, description: str | None) -> App:
         """The new app, or the one that the same request made before."""
-        now = self._clock()
-        async with self._database.tenant(tenant) as connection:
+        tenant, now = caller.require_tenant(), self._clock()
+        async with self._database.work() as connection:
             # The tenant's own record may be on its way still.
             await self.seed(connection, tenant)
+        async with self._database.change(caller, now) as connection:
             while True:
                 slug = free_slug(name, "app", await store.app_slugs(connection, tenant))
                 app = App(app_id, slug, name, description, now, now)
@@ -47,17 +49,19 @@ class Apps:
         async with self._database.tenant(tenant) as connection:
             return await store.list_apps(connection, tenant)
 
-    async def change(self, tenant: UUID, slug: str, changes: dict[str, str | None]) -> App:
+    async def change(self, caller: Principal, slug: str, changes: dict[str, str | None]) -> App:
         """The slug stays."""
-        async with self._database.tenant(tenant) as connection:
+        tenant, now = caller.require_tenant(), self._clock()
+        async with self._database.change(caller, now) as connection:
             old = await store.app_by_slug(connection, tenant, slug)
-            new = replace(old, **changes, updated_at=self._clock())  # type: ignore[arg-type]
+            new = replace(old, **changes, updated_at=now)  # type: ignore[arg-type]
             await store.update_app(connection, tenant, new)
             return new
 
-    async def delete(self, tenant: UUID, slug: str) -> None:
+    async def delete(self, caller: Principal, slug: str) -> None:
         """With its secrets and queries."""
-        async with self._database.tenant(tenant) as connection:
+        tenant = caller.require_tenant()
+        async with self._database.change(caller, self._clock()) as connection:
             app = await store.app_by_slug(connection, tenant, slug)
             await store.delete_app(connection, tenant, app.id)
 
@@ -68,11 +72,12 @@ class Apps:
             return await store.list_types(connection, tenant)
 
     async def create_type(
-        self, tenant: UUID, slug: str, new: str, name: str | None, description: str | None
+        self, caller: Principal, slug: str, new: str, name: str | None, description: str | None
     ) -> TypeRow:
         """A type of plain keys and values, for all apps of the tenant. 409 where there is one."""
-        row = TypeRow(new, name or new, description, self._clock())
-        async with self._database.tenant(tenant) as connection:
+        tenant, now = caller.require_tenant(), self._clock()
+        row = TypeRow(new, name or new, description, now)
+        async with self._database.change(caller, now) as connection:
             await store.app_by_slug(connection, tenant, slug)
             await store.insert_type(connection, tenant, row)
         return row

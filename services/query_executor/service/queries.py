@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.errors import NotFound
@@ -48,14 +49,14 @@ class Queries:
         self._clock = clock
         self._sources = sources
 
-    async def create(self, tenant: UUID, app_slug: str, query_id: UUID, new: NewQuery) -> Query:
+    async def create(self, caller: Principal, app_slug: str, query_id: UUID, new: NewQuery) -> Query:
         """The new query, or the one that the same request made before."""
-        now = self._clock()
+        tenant, now = caller.require_tenant(), self._clock()
         draft = Query(
             query_id, "", new.name, new.description, new.tags, 1, new.connection_type, new.secret_key, new.query_text,
             new.parameters, now, now,
         )  # fmt: skip
-        async with self._database.tenant(tenant) as connection:
+        async with self._database.change(caller, now) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             await self._check(connection, tenant, app.id, draft)
             while True:
@@ -88,12 +89,13 @@ class Queries:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             return await store.list_queries(connection, tenant, app.id, tag)
 
-    async def change(self, tenant: UUID, app_slug: str, slug: str, changes: Mapping[str, Any]) -> Query:
+    async def change(self, caller: Principal, app_slug: str, slug: str, changes: Mapping[str, Any]) -> Query:
         """What is named changes; the slug stays. What a server would see otherwise is a new version."""
-        async with self._database.tenant(tenant) as connection:
+        tenant, now = caller.require_tenant(), self._clock()
+        async with self._database.change(caller, now) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             old = _found(await store.query_by_slug(connection, tenant, app.id, slug, lock=True))
-            new: Query = replace(old, **changes, updated_at=self._clock())
+            new: Query = replace(old, **changes, updated_at=now)
             if not new.runs_as(old):
                 await self._check(connection, tenant, app.id, new)
                 new = replace(new, version=old.version + 1)
@@ -101,9 +103,10 @@ class Queries:
             await store.update_query(connection, tenant, new)
             return new
 
-    async def delete(self, tenant: UUID, app_slug: str, slug: str) -> None:
+    async def delete(self, caller: Principal, app_slug: str, slug: str) -> None:
         """Its executions stay on record."""
-        async with self._database.tenant(tenant) as connection:
+        tenant = caller.require_tenant()
+        async with self._database.change(caller, self._clock()) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             if not await store.delete_query(connection, tenant, app.id, slug):
                 raise _not_found()

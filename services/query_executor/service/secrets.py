@@ -1,9 +1,11 @@
 """Use cases of secrets. A value goes in and never comes out again but to the server that it opens."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Connection as DbConnection
 from libs.common.db import Database
@@ -45,8 +47,9 @@ class Secrets:
         self._egress = egress
         self._drivers = drivers
 
-    async def create(self, tenant: UUID, app_slug: str, secret_id: UUID, new: NewSecret) -> Secret:
+    async def create(self, caller: Principal, app_slug: str, secret_id: UUID, new: NewSecret) -> Secret:
         """The new secret, or the one that the same request made before. 409 where the key is taken."""
+        tenant = caller.require_tenant()
         async with self._database.tenant(tenant) as connection:
             await apps_store.app_by_slug(connection, tenant, app_slug)
             if not await apps_store.has_type(connection, tenant, new.type_slug):
@@ -64,7 +67,7 @@ class Secrets:
             created_at=now,
             updated_at=now,
         )
-        async with self._database.tenant(tenant) as connection:
+        async with self._database.change(caller, now) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             await store.insert_secret(connection, tenant, app.id, secret)
             return await self._found(connection, tenant, app.id, new.key)
@@ -99,19 +102,20 @@ class Secrets:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             return await store.list_secrets(connection, tenant, app.id)
 
-    async def change(self, tenant: UUID, app_slug: str, key: str, changes: dict[str, Any]) -> Secret:
+    async def change(self, caller: Principal, app_slug: str, key: str, changes: dict[str, Any]) -> Secret:
         """What is named changes; a new value is a new version. Fields of a connection that are omitted are kept.
 
         409 where two give it a new value at once.
         """
+        tenant, now = caller.require_tenant(), self._clock()
         old = await self.get(tenant, app_slug, key)
         value = await self._checked(old.type_slug, self._merged(tenant, old, changes)) if "value" in changes else None
-        async with self._database.tenant(tenant) as connection:
+        async with self._database.change(caller, now) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             held = await self._found(connection, tenant, app.id, key, lock=True)
             if value is not None and (held.id, held.version) != (old.id, old.version):
                 raise Conflict("The secret was changed at the same time; try again.")
-            new = self._changed(tenant, held, value, changes)
+            new = self._changed(tenant, held, value, changes, now)
             await store.update_secret(connection, tenant, new)
         return new
 
@@ -122,13 +126,13 @@ class Secrets:
         return {name: each for name, each in {**known, **value}.items() if each is not None}
 
     def _changed(
-        self, tenant: UUID, old: Secret, value: Connection | PlainValue | None, changes: dict[str, Any]
+        self, tenant: UUID, old: Secret, value: Connection | PlainValue | None, changes: dict[str, Any], now: datetime
     ) -> Secret:
         new = replace(
             old,
             description=changes.get("description", old.description),
             settings=changes.get("settings", old.settings),
-            updated_at=self._clock(),
+            updated_at=now,
         )
         if value is None and new.settings == old.settings:
             return new
@@ -137,9 +141,10 @@ class Secrets:
         sealed = value if value is not None else self._vault.opened(tenant, old)
         return replace(new, version=version, sealed_value=self._vault.sealed(tenant, old.id, version, sealed))
 
-    async def delete(self, tenant: UUID, app_slug: str, key: str) -> None:
+    async def delete(self, caller: Principal, app_slug: str, key: str) -> None:
         """Queries that run through it answer `Secret not found` from then on."""
-        async with self._database.tenant(tenant) as connection:
+        tenant = caller.require_tenant()
+        async with self._database.change(caller, self._clock()) as connection:
             app = await apps_store.app_by_slug(connection, tenant, app_slug)
             secret = await self._found(connection, tenant, app.id, key)
             await store.delete_secret(connection, tenant, secret.id)
