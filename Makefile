@@ -65,7 +65,9 @@ test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types
 	@$(RUN) pytest tests/unit tests/house tests/integration
 
-test-real: install ## Tests that need more than Kafka and PostgreSQL: a real Superset
+test-real: install ## Tests that need more than Kafka and PostgreSQL: Superset, MariaDB, OpenSearch, ClickHouse
+	@$$(command -v uv || echo $(BIN)/uv) sync --locked --quiet --inexact --group clickhouse --python $(BIN)/python \
+	    || echo "chdb could not be installed: the tests that need ClickHouse will be skipped"
 	@$(RUN) pytest tests/real
 
 lint: install ## Check style and formatting
