@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from services.query_executor.drivers import Limits, Row, Rows
+from services.query_executor.drivers import Driver, Limits, Row, Rows
 from services.query_executor.envelope import OPTIONS, distinct_names, objects
 from services.query_executor.redact import Redactor
+from services.query_executor.statement import Bound
 
 
 @dataclass(slots=True)
@@ -20,17 +21,19 @@ class Collected:
     truncated: bool = False
     available: int | None = None
 
+    async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
+        """Run a statement and collect its rows. Raises what the driver raises."""
+        async with driver.run(bound, limits) as rows:
+            await self.add(rows, limits, redactor)
 
-async def collect(rows: Rows, limits: Limits, redactor: Redactor) -> Collected:
-    """Read until the end or a limit. Raises what the driver raises."""
-    names = distinct_names([column.name for column in rows.columns])
-    found = Collected()
-    while not found.truncated and (batch := await rows.batch()):
-        room = limits.rows - found.rows
-        found.truncated = len(batch) > room
-        _take(found, names, batch[:room], limits.bytes, redactor)
-    found.available = rows.available
-    return found
+    async def add(self, rows: Rows, limits: Limits, redactor: Redactor) -> None:
+        """Until the end or a limit."""
+        names = distinct_names([column.name for column in rows.columns])
+        while not self.truncated and (batch := await rows.batch()):
+            room = limits.rows - self.rows
+            self.truncated = len(batch) > room
+            _take(self, names, batch[:room], limits.bytes, redactor)
+        self.available = rows.available
 
 
 def _take(found: Collected, names: Sequence[str], batch: Sequence[Row], most: int, redactor: Redactor) -> None:

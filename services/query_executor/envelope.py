@@ -25,18 +25,13 @@ def failure(
     return {"status": "error", "code": code, "message": message, "errors": errors or {}, "details": details or {}}
 
 
-def executed(chunks: Iterable[bytes], *, total: int, **facts: object) -> bytes:
-    """The body of an execution from rows that are JSON already: each chunk is objects joined by commas."""
-    head = orjson.dumps(success(EXECUTED))[:-1]
-    return b"".join(
-        [
-            head,
-            b',"data":[',
-            b",".join(chunk for chunk in chunks if chunk),
-            b"],",
-            orjson.dumps({"total": total, **facts})[1:],
-        ]
-    )
+def executed(chunks: Iterable[bytes], *, total: int, **facts: object) -> list[bytes]:
+    """The body of an execution, in pieces, from rows that are JSON already: each chunk is objects joined by commas."""
+    pieces = [orjson.dumps(success(EXECUTED))[:-1], b',"data":[']
+    for chunk in chunks:
+        if chunk:
+            pieces += [b",", chunk] if len(pieces) > 2 else [chunk]
+    return [*pieces, b"],", orjson.dumps({"total": total, **facts})[1:]]
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -14,8 +14,9 @@ from libs.common.auth import Principal
 from libs.common.db import Database
 from libs.common.errors import NotFound, TidemarkError
 from libs.common.failures import describe
-from services.query_executor.collect import Collected, collect
+from services.query_executor.collect import Collected
 from services.query_executor.domain import key_meant, profile_of, scalar_at, shown_path
+from services.query_executor.drivers import Driver, Limits
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Source
 from services.query_executor.envelope import code_name
@@ -48,6 +49,16 @@ class Ready:
     redactor: Redactor = field(repr=False)
 
 
+class Reader(Protocol):
+    """Takes a result; what it says of itself is recorded, also of a result that breaks off."""
+
+    rows: int
+    truncated: bool
+
+    async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
+        """Run the statement and take its rows up to the limits, without secrets."""
+
+
 @lru_cache(_REDACTORS)
 def _redactor(secrets: tuple[str, ...]) -> Redactor:
     return Redactor.of(secrets)
@@ -69,30 +80,38 @@ class Executions:
         self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
     ) -> tuple[str, Collected]:
         """The execution's key and its rows. Raises the four errors of the API, 404, 503."""
+        found = Collected()
+        return await self.execute_into(found, caller, app_slug, slug, params, execution), found
+
+    async def execute_into(
+        self, reader: Reader, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
+    ) -> str:
+        """Give the rows to `reader`; the execution's key once all is on record. Raises as `execute` does."""
         if caller.tenant is None:
             raise TenantSchemaRequired
         runnable = await self._runnable(caller.tenant, app_slug, slug)
         run = self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
         try:
             ready = await self._ready(run, params)
-            found = await self._run(run, ready)
+            await self._run(run, ready, reader)
         except asyncio.CancelledError:
             self._metrics.observe(run.milliseconds, "Cancelled")
-            await self._recording.cancelled(run)
+            await self._recording.cancelled(run, reader.rows)
             raise
         except Exception as error:
-            await self._failed(run, code_name(error.code) if isinstance(error, TidemarkError) else "InternalError")
+            code = code_name(error.code) if isinstance(error, TidemarkError) else "InternalError"
+            await self._failed(run, code, reader.rows)
             raise
-        outcome = Outcome("completed", found.rows, found.truncated)
+        outcome = Outcome("completed", reader.rows, reader.truncated)
         await self._recording.completed(run, outcome, ready.source, ready.bound)
         self._metrics.observe(run.milliseconds, "none")
-        return run.key, found
+        return run.key
 
-    async def _failed(self, run: Run, code: str) -> None:
+    async def _failed(self, run: Run, code: str, rows: int) -> None:
         """That it cannot be written down must not hide why it failed."""
         self._metrics.observe(run.milliseconds, code)
         try:
-            await self._recording.failed(run, code)
+            await self._recording.failed(run, code, rows)
         except Exception as error:
             _log.warning("a failed execution is not on record", execution=run.key, error=describe(error))
 
@@ -134,17 +153,16 @@ class Executions:
         opened = {secret.key: self._sources.vault.opened(run.tenant, secret) for secret in found}
         return {path: scalar_at(opened[key], path[1:], shown_path(path)) for path, key in keys.items()}
 
-    async def _run(self, run: Run, ready: Ready) -> Collected:
+    async def _run(self, run: Run, ready: Ready, reader: Reader) -> None:
         limits, source = self._sources.limits(ready.source), ready.source
         facts = {"db.system.name": source.engine.value, "tidemark.execution": run.key}
         with _tracer.start_as_current_span("run statement", attributes=facts, record_exception=False) as span:
             try:
-                async with self._drivers.lease(source) as driver, driver.run(ready.bound, limits) as rows:
-                    found = await collect(rows, limits, ready.redactor)
+                async with self._drivers.lease(source) as driver:
+                    await reader.read(driver, ready.bound, limits, ready.redactor)
             except QueryError as error:
                 raise without_secrets(error, ready.redactor) from None
-            span.set_attribute("db.response.returned_rows", found.rows)
-            return found
+            span.set_attribute("db.response.returned_rows", reader.rows)
 
 
 def _check_types(keys: Collection[str], types: Mapping[str, str]) -> None:

@@ -67,12 +67,13 @@ class Recording:
         """The row, and the usage of the tables that were read."""
         await self._write(run, outcome, (source, bound))
 
-    async def failed(self, run: Run, error_code: str) -> None:
-        await self._write(run, Outcome("failed", error_code=error_code), None)
+    async def failed(self, run: Run, error_code: str, rows: int) -> None:
+        """`rows` were sent before."""
+        await self._write(run, Outcome("failed", rows, error_code=error_code), None)
 
-    async def cancelled(self, run: Run) -> None:
+    async def cancelled(self, run: Run, rows: int) -> None:
         """To its end, although the request is being cancelled."""
-        await asyncio.shield(self._write(run, Outcome("cancelled", error_code="Cancelled"), None))
+        await asyncio.shield(self._write(run, Outcome("cancelled", rows, error_code="Cancelled"), None))
 
     async def _write(self, run: Run, outcome: Outcome, read: tuple[Source, Bound] | None) -> None:
         milliseconds, name = run.milliseconds, run.caller.username or run.caller.subject

@@ -4,7 +4,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query_executor.collect import collect
+from services.query_executor.collect import Collected
 from services.query_executor.drivers import Column, Limits, Row
 from services.query_executor.envelope import distinct_names, executed, failure, objects, success
 from services.query_executor.redact import Redactor
@@ -13,7 +13,7 @@ NOTHING = Redactor.of([])
 
 
 def test_an_execution_without_rows() -> None:
-    assert orjson.loads(executed([], total=0, execution_key="exec_1")) == {
+    assert orjson.loads(b"".join(executed([], total=0, execution_key="exec_1"))) == {
         "status": "success",
         "message": "Query executed successfully",
         "data": [],
@@ -25,7 +25,7 @@ def test_an_execution_without_rows() -> None:
 @given(st.lists(st.lists(st.integers(-5, 5), max_size=3), max_size=4))
 def test_chunks_become_one_list(batches: list[list[int]]) -> None:
     chunks = [orjson.dumps(objects(["n"], [[n] for n in batch]))[1:-1] for batch in batches]
-    assert orjson.loads(executed(chunks, total=1))["data"] == [{"n": n} for batch in batches for n in batch]
+    assert orjson.loads(b"".join(executed(chunks, total=1)))["data"] == [{"n": n} for batch in batches for n in batch]
 
 
 def test_a_failure_has_all_its_fields() -> None:
@@ -71,13 +71,15 @@ async def test_limits_of_rows_and_bytes_cut_at_a_row() -> None:
         (Limits(100, 100, 1), 1, 5, True),
         (Limits(100, 5, 1), 100, 0, True),
     ):
-        found = await collect(Listed(rows, size), limits, NOTHING)
+        found = Collected()
+        await found.add(Listed(rows, size), limits, NOTHING)
         assert (found.rows, found.truncated, found.available) == (kept, truncated, 77), (limits, size)
-        assert len(orjson.loads(executed(found.chunks, total=kept))["data"]) == kept
+        assert len(orjson.loads(b"".join(executed(found.chunks, total=kept)))["data"]) == kept
 
 
 async def test_secrets_are_redacted_where_rows_are_cut_too() -> None:
     rows: list[Row] = [["my-secret-word"] for _ in range(5)]
-    found = await collect(Listed(rows, 5), Limits(100, 50, 1), Redactor.of(["my-secret-word"]))
+    found = Collected()
+    await found.add(Listed(rows, 5), Limits(100, 50, 1), Redactor.of(["my-secret-word"]))
     assert found.rows == 2
     assert b"secret-word" not in b"".join(found.chunks)

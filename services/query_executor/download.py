@@ -1,0 +1,63 @@
+"""A result on its way to a client while it is still being read: bounded memory at any size."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from services.query_executor.drivers import Driver, Limits, Row, Rows
+from services.query_executor.formats import Writer
+from services.query_executor.redact import Redactor
+from services.query_executor.statement import Bound
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class Download:
+    """Reads a result and sends it. Nothing is sent before the first rows have come, so that a failure until then is
+    answered like any other."""
+
+    def __init__(self, writer: Writer, send: Send) -> None:
+        self.writer = writer
+        self.rows = 0
+        self.bytes = 0
+        self.truncated = False
+        self._send = send
+
+    async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
+        """Until the end or a limit of rows or of bytes as they are sent. Raises what the driver raises."""
+        async with driver.run(bound, limits) as rows:
+            head = self.writer.begin(rows.columns, redactor)
+            async for batch in _ahead(rows):
+                kept, chunk = self._fitting(batch[: limits.rows - self.rows], limits.bytes - self.bytes)
+                self.rows += len(kept)
+                self.bytes += len(chunk)
+                await self._send(head + chunk)
+                head = b""
+                if len(kept) < len(batch):
+                    self.truncated = True
+                    return
+            if head:
+                await self._send(head)
+
+    def _fitting(self, batch: Sequence[Row], room: int) -> tuple[Sequence[Row], bytes]:
+        chunk = self.writer.chunk(batch)
+        if len(chunk) > room:
+            sizes = range(len(batch) + 1)
+            most = bisect_right(sizes, room, key=lambda count: len(self.writer.chunk(batch[:count]))) - 1
+            batch = batch[: max(most, 0)]
+            chunk = self.writer.chunk(batch)
+        return batch, chunk
+
+
+async def _ahead(rows: Rows) -> AsyncIterator[Sequence[Row]]:
+    """The batches; the server is asked for the next one while this one is written."""
+    following = asyncio.ensure_future(rows.batch())
+    try:
+        while batch := await following:
+            following = asyncio.ensure_future(rows.batch())
+            yield batch
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await following
