@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import orjson
 
@@ -20,6 +21,8 @@ class Collected:
     bytes: int = 0
     truncated: bool = False
     available: int | None = None
+    cached_at: datetime | None = None  # when it was read, where it is an earlier execution's
+    age: int = 0  # seconds since then
 
     async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
         """Run a statement and collect its rows. Raises what the driver raises."""
