@@ -23,13 +23,22 @@ def wait_seconds(prefer: str | None) -> float:
 
     Raises BadRequest for a `wait` that is no number of seconds; preferences of others are ignored.
     """
-    preferences = [part.strip().lower() for part in re.split("[,;]", prefer or "")]
+    preferences = _preferences(prefer)
     for preference in preferences:
         if found := _WAIT.fullmatch(preference):
             return min(float(found[1]), LONGEST_WAIT_SECONDS)
         if re.match(r"wait\b", preference):
             raise BadRequest("Prefer: wait takes a whole number of seconds, as in `Prefer: wait=30`.")
     return 0.0 if "respond-async" in preferences else DEFAULT_WAIT_SECONDS
+
+
+def _preferences(prefer: str | None) -> list[str]:
+    return [part.strip().lower() for part in re.split("[,;]", prefer or "")]
+
+
+def asks_async(prefer: str | None) -> bool:
+    """Whether a request that is answered at the end by default shall not wait."""
+    return "respond-async" in _preferences(prefer)
 
 
 def _wait_of_request(prefer: Annotated[str | None, Header()] = None) -> float:

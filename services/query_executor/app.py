@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
@@ -15,6 +15,7 @@ from libs.common.db import Database
 from libs.common.egress import EgressPolicy
 from libs.common.erasure import ErasedNames, Erasing
 from libs.common.http import create_app
+from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
@@ -22,6 +23,7 @@ from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.query_executor.api.apps import apps
+from services.query_executor.api.background import kept_executions
 from services.query_executor.api.execute import executions
 from services.query_executor.api.problems import install_problems
 from services.query_executor.api.queries import queries
@@ -35,12 +37,15 @@ from services.query_executor.drivers.source import Pooling
 from services.query_executor.erasing import Rewriting
 from services.query_executor.metrics import QueryMetrics
 from services.query_executor.service.apps import Apps
+from services.query_executor.service.background import EXECUTION, SERVICE, Background
 from services.query_executor.service.execution import Executions
 from services.query_executor.service.queries import Queries
 from services.query_executor.service.recording import Recording
+from services.query_executor.service.results import ResultStore
 from services.query_executor.service.secrets import Secrets
 from services.query_executor.service.sources import Sources
 from services.query_executor.service.tenant_schemas import TenantSchemas
+from services.query_executor.service.worker import Worker
 from services.query_executor.settings import Settings
 from services.query_executor.statement import Engine
 from services.query_executor.tenant_tables import TENANT_TABLES
@@ -48,6 +53,9 @@ from services.query_executor.vault import Vault
 
 NAME = "query-executor"
 _LOOK_FOR_DELETED = timedelta(seconds=2)
+_LOOK_FOR_LOST = timedelta(seconds=30)
+_PRUNE = timedelta(minutes=1)
+_FORGET, _KEPT = timedelta(hours=1), timedelta(days=30)
 _LOOK_FOR_SCHEMAS = timedelta(seconds=2)
 
 
@@ -88,9 +96,14 @@ class QueryExecutor:
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
         self.queries = Queries(database, clock, sources)
         recording = Recording(database, clock, erased)
-        self.executions = Executions(database, sources, self.drivers, recording, QueryMetrics(registry))
+        results = ResultStore(database, clock, settings.result_lifetime)
+        self.executions = Executions(database, sources, self.drivers, recording, results, QueryMetrics(registry))
+        self.background = Background(database, clock, keys, self.executions, results)
+        self.worker = Worker(database, clock, self.background, self.executions, results)
+        self.jobs = Jobs(SERVICE, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
+        self.jobs.handle(EXECUTION, self.worker.run)
         self.tenants = Tenants(database, clock, TENANT_TABLES, registry, on_living=self.apps.seed)
-        self.erasing = Erasing(database, clock, erased, Rewriting(database))
+        self.erasing = Erasing(database, clock, erased, Rewriting(database, keys))
         self._settings = settings
         self._consumers = Consumers(NAME, broker, settings, messaging, clock=clock)
         self._relay = Relay(database.worker, publisher, settings, messaging, clock=clock)
@@ -102,7 +115,8 @@ class QueryExecutor:
             apps(self.apps),
             secret_types(self.apps),
             secrets(self.secrets),
-            executions(self.executions),
+            kept_executions(self.background),
+            executions(self.executions, self.background),
             queries(self.queries),
         )
 
@@ -111,12 +125,17 @@ class QueryExecutor:
         subscribe(self._consumers, self.tenants, self.erasing)
         await self._consumers.start()
         self._relay.start()
+        self.jobs.start()
         self._upkeep.every(_LOOK_FOR_SCHEMAS, "tenants' schemas", self.schemas.keep_up)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
+        self._upkeep.every(_LOOK_FOR_LOST, "lost executions", self.worker.requeue_lost)
+        self._upkeep.every(_PRUNE, "expired results", self.worker.prune)
+        self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))
 
     async def stop(self) -> None:
-        """Requests have ended by now; the relay needs the broker, hence it stops first."""
+        """Requests have ended by now; jobs go back to the queue; the relay needs the broker, hence it stops first."""
+        await self.jobs.stop(self._settings.shutdown_seconds)
         await self._upkeep.stop()
         await self.drivers.close()
         await self._relay.stop(self._settings.shutdown_seconds)
@@ -124,7 +143,7 @@ class QueryExecutor:
 
     async def ready(self) -> str | None:
         """Why the process should get no requests, or None."""
-        return await self.database.ready() or self._consumers.ready()
+        return await self.database.ready() or self._consumers.ready() or self.jobs.ready()
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:

@@ -9,9 +9,10 @@ from uuid import UUID, uuid5
 from libs.common.auth import Principal
 from libs.common.slugs import slug_of
 from services.query_executor.drivers import Limits
+from services.query_executor.drivers.source import Source
 from services.query_executor.errors import SecretNotFound, SecretResolutionError
 from services.query_executor.secret_types import SecretSettings
-from services.query_executor.statement import Scalar
+from services.query_executor.statement import Bound, Scalar
 
 ConnectionType = Literal["external", "internal"]
 PROFILE: Final = "user_profile"
@@ -120,3 +121,13 @@ def execution_key(execution: UUID) -> str:
 def saved_queries_connector(source: UUID) -> UUID:
     """Id of the connector under which executions count as usage: one a secret, one a tenant for internal queries."""
     return uuid5(source, CONNECTOR_TYPE)
+
+
+def same_result(query: UUID, version: int, source: Source, bound: Bound, limits: Limits) -> str:
+    """What two executions have in common that a server would answer alike at one moment.
+
+    It holds every value that is bound, the user's profile and secrets among them: it must not be kept as it is.
+    """
+    values = [(bind.value, type(bind.value).__name__, bind.cast, bind.quoted) for bind in bound.binds]
+    where = (str(source.secret_id), source.version, limits.rows, limits.bytes)
+    return repr((str(query), version, where, bound.parts, values, bound.body))

@@ -10,6 +10,8 @@ from services.query_executor.domain import RESERVED_SECRET_KEYS, ConnectionType,
 from services.query_executor.secret_types import BY_SLUG, SecretSettings
 from services.query_executor.store.apps import TypeRow
 from services.query_executor.store.executions import Execution
+from services.query_executor.store.jobs import ExecutionJob
+from services.query_executor.store.results import Result
 
 Item = TypeVar("Item")
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
@@ -203,6 +205,47 @@ class Execute(Body):
         dict[str, Any],
         Field(description="Values of the template's parameters; those that it does not use are ignored."),
     ] = {}
+    max_age: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=86_400,
+            description="Seconds. A result of the same statement, values and secret that is not older is answered"
+            " again; a new one is kept for the next. Without it nothing is reused or kept. JSON only.",
+        ),
+    ] = None
+
+
+class JobOut(BaseModel):
+    """An execution that nobody waits for. `rows` and `truncated` are known once it is completed."""
+
+    execution_key: str
+    state: Literal["pending", "running", "completed", "failed", "cancelled"]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: Annotated[datetime, Field(description="Until then the result is kept.")]
+    rows: int | None
+    truncated: bool | None
+    error: Annotated[dict[str, Any] | None, Field(description="Code, message, errors, details of a failure.")]
+
+    @classmethod
+    def of(cls, job: ExecutionJob, result: Result | None = None) -> "JobOut":
+        return cls(
+            execution_key=execution_key(job.id),
+            state=job.state,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            expires_at=job.expires_at,
+            rows=result.row_count if result else None,
+            truncated=result.truncated if result else None,
+            error=job.error,
+        )
+
+
+class JobBody(One[JobOut]):
+    execution_key: str
 
 
 class Executed(Many[dict[str, Any]]):
@@ -211,6 +254,13 @@ class Executed(Many[dict[str, Any]]):
     execution_key: str
     truncated: Annotated[bool, Field(description="Whether a limit of rows or bytes cut the result.")]
     total_available: Annotated[int | None, Field(description="Rows without the limit, where the server tells.")] = None
+    cached_at: Annotated[datetime | None, Field(description="Where `max_age` let an earlier result stand.")] = None
+
+
+class ResultPage(Executed):
+    """Some rows of a kept result; `total` is the number of all of them, `next_cursor` is null on the last page."""
+
+    next_cursor: str | None
 
 
 class ExecutionOut(BaseModel):

@@ -1,5 +1,6 @@
 """Settings of query_executor."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
@@ -35,3 +36,12 @@ class Settings(ServiceSettings):
     internal_connections: Annotated[
         int, Field(ge=2, le=200, description="Connections of one process to tenants' own schemas; two for a tenant.")
     ] = 20
+    result_lifetime: Annotated[
+        timedelta, Field(description="Results of executions that nobody waits for, and those of `max_age`, are kept.")
+    ] = timedelta(days=1)
+    job_lease: Annotated[
+        timedelta, Field(description="A worker that is silent for this long loses its job to another one.")
+    ] = timedelta(seconds=15)
+    job_concurrency: Annotated[
+        int, Field(ge=2, le=50, description="Executions without a waiting client that one process runs at a time.")
+    ] = 4

@@ -4,6 +4,9 @@ from typing import Final
 
 # Whoever refers to another stands before it.
 TENANT_TABLES: Final = (
+    "query_result_part",
+    "query_result",
+    "execution_job",
     "query_execution",
     "analytics_query_version",
     "analytics_query",

@@ -1,7 +1,7 @@
 """The use case of an execution: look up, resolve, prove, bind, run, redact, record."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -15,7 +15,7 @@ from libs.common.db import Database
 from libs.common.errors import NotFound, TidemarkError
 from libs.common.failures import describe
 from services.query_executor.collect import Collected
-from services.query_executor.domain import key_meant, profile_of, scalar_at, shown_path
+from services.query_executor.domain import key_meant, profile_of, same_result, scalar_at, shown_path
 from services.query_executor.drivers import Driver, Limits
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Source
@@ -26,6 +26,7 @@ from services.query_executor.preparation import aside, compiled, given, prepare,
 from services.query_executor.redact import Redactor
 from services.query_executor.secret_types import is_connection
 from services.query_executor.service.recording import Outcome, Recording, Run
+from services.query_executor.service.results import ResultStore
 from services.query_executor.service.sources import Sources
 from services.query_executor.statement import Bound, Scalar
 from services.query_executor.store import apps as apps_store
@@ -38,6 +39,12 @@ _REDACTORS: Final = 256
 _tracer = trace.get_tracer("tidemark.query_executor")
 _log = structlog.get_logger()
 Path = tuple[str, ...]
+# Whether whoever runs an execution will run it again after such an end, so that it is not on record as its last.
+Again = Callable[[BaseException], bool]
+
+
+def never(_error: BaseException) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +75,72 @@ class Executions:
     """Runs saved queries."""
 
     def __init__(
-        self, database: Database, sources: Sources, drivers: Drivers, recording: Recording, metrics: QueryMetrics
-    ) -> None:
+        self, database: Database, sources: Sources, drivers: Drivers, recording: Recording, results: ResultStore,
+        metrics: QueryMetrics,
+    ) -> None:  # fmt: skip
         self._database = database
         self._sources = sources
         self._drivers = drivers
         self._recording = recording
+        self._results = results
         self._metrics = metrics
 
     async def execute(
-        self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
-    ) -> tuple[str, Collected]:
-        """The execution's key and its rows. Raises the four errors of the API, 404, 503."""
+        self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID,
+        *, max_age: float | None = None, again: Again = never,
+    ) -> tuple[str, Collected]:  # fmt: skip
+        """The execution's key and its rows, kept ones of at most `max_age` seconds.
+
+        Raises the four errors of the API, 404, 503.
+        """
         found = Collected()
-        return await self.execute_into(found, caller, app_slug, slug, params, execution), found
+        run = await self._begun(caller, app_slug, slug, execution)
+        await self._recorded(run, params, found, lambda ready: self._reused(run, ready, found, max_age), again)
+        return run.key, found
 
     async def execute_into(
         self, reader: Reader, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
     ) -> str:
         """Give the rows to `reader`; the execution's key once all is on record. Raises as `execute` does."""
+        run = await self._begun(caller, app_slug, slug, execution)
+        await self._recorded(run, params, reader, lambda ready: self._run(run, ready, reader), never)
+        return run.key
+
+    async def check(
+        self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
+    ) -> Runnable:
+        """All that can be said before anything reaches a server. Raises as `execute`."""
+        run = await self._begun(caller, app_slug, slug, execution)
+        await self._ready(run, params)
+        return run.runnable
+
+    async def _begun(self, caller: Principal, app_slug: str, slug: str, execution: UUID) -> Run:
         if caller.tenant is None:
             raise TenantSchemaRequired
         runnable = await self._runnable(caller.tenant, app_slug, slug)
-        run = self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
+        return self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
+
+    async def _recorded(
+        self, run: Run, params: Mapping[str, Any], reader: Reader, read: Callable[[Ready], Awaitable[None]],
+        again: Again,
+    ) -> None:  # fmt: skip
+        """Whatever the end, it is on record, unless it is to be run again."""
         try:
             ready = await self._ready(run, params)
-            await self._run(run, ready, reader)
-        except asyncio.CancelledError:
-            self._metrics.observe(run.milliseconds, "Cancelled")
-            await self._recording.cancelled(run, reader.rows)
+            await read(ready)
+        except asyncio.CancelledError as error:
+            if not again(error):
+                self._metrics.observe(run.milliseconds, "Cancelled")
+                await self._recording.cancelled(run, reader.rows)
             raise
         except Exception as error:
-            code = code_name(error.code) if isinstance(error, TidemarkError) else "InternalError"
-            await self._failed(run, code, reader.rows)
+            if not again(error):
+                code = code_name(error.code) if isinstance(error, TidemarkError) else "InternalError"
+                await self._failed(run, code, reader.rows)
             raise
         outcome = Outcome("completed", reader.rows, reader.truncated)
         await self._recording.completed(run, outcome, ready.source, ready.bound)
         self._metrics.observe(run.milliseconds, "none")
-        return run.key
 
     async def _failed(self, run: Run, code: str, rows: int) -> None:
         """That it cannot be written down must not hide why it failed."""
@@ -152,6 +187,18 @@ class Executions:
             found = await secrets_store.secrets_by_keys(connection, run.tenant, app, wanted)
         opened = {secret.key: self._sources.vault.opened(run.tenant, secret) for secret in found}
         return {path: scalar_at(opened[key], path[1:], shown_path(path)) for path, key in keys.items()}
+
+    async def _reused(self, run: Run, ready: Ready, found: Collected, max_age: float | None) -> None:
+        """An earlier result that is young enough, else a new one, which is kept for the next."""
+        if max_age is None:
+            await self._run(run, ready, found)
+            return
+        query, limits = run.runnable.query, self._sources.limits(ready.source)
+        same = same_result(query.id, query.version, ready.source, ready.bound, limits)
+        key = self._sources.vault.digest(run.tenant, same)
+        if not await self._results.take_cached(run.tenant, key, max_age, found):
+            await self._run(run, ready, found)
+            await self._results.remember(run.tenant, run.id, query.id, found, key)
 
     async def _run(self, run: Run, ready: Ready, reader: Reader) -> None:
         limits, source = self._sources.limits(ready.source), ready.source
