@@ -31,7 +31,7 @@ from services.query_executor.api.secrets import secret_types, secrets
 from services.query_executor.api.slashes import TrailingSlash
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
-from services.query_executor.drivers import internal, mysql, postgres
+from services.query_executor.drivers import clickhouse, elasticsearch, internal, mysql, postgres, redshift
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Pooling
 from services.query_executor.erasing import Rewriting
@@ -64,6 +64,9 @@ def _drivers(settings: Settings, egress: EgressPolicy, schemas: TenantSchemas) -
     makers = {
         Engine.POSTGRES: postgres.maker(egress.address_of, pooling),
         Engine.MYSQL: mysql.maker(egress.address_of, pooling),
+        Engine.REDSHIFT: redshift.maker(egress.address_of, pooling),
+        Engine.ELASTICSEARCH: elasticsearch.maker(egress.address_of, pooling),
+        Engine.CLICKHOUSE: clickhouse.maker(egress.address_of, pooling),
         Engine.INTERNAL: internal.maker(schemas, settings.api_database_url, settings.internal_connections),
     }
     return Drivers(makers, settings.pooled_secrets)

@@ -1,8 +1,9 @@
 """PostgreSQL through asyncpg: one prepared statement in a read-only transaction, read by a cursor, rolled back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -40,9 +41,15 @@ _SESSION: Final = {
 }
 
 
-async def _discard(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """asyncpg has rolled back; nothing of the session stays for the next statement."""
-    await connection.execute("DISCARD ALL")
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """What differs between servers of this protocol: settings of a new session, words that open a transaction and
+    renew a session, the type that texts travel as."""
+
+    settings: Mapping[str, str]
+    begin: Callable[[Limits], str]
+    renew: str
+    text: str
 
 
 async def _acquired(pool: Pool) -> "PoolConnectionProxy[asyncpg.Record]":
@@ -118,10 +125,11 @@ def secret_login(source: Source, resolve: Resolve) -> Login:
 class PostgresDriver:
     """Statements of one login. Connections are made when needed, and closed when unused."""
 
-    def __init__(self, login: Login, pooling: Pooling) -> None:
+    def __init__(self, login: Login, pooling: Pooling, flavour: Flavour | None = None) -> None:
         self._login = login
+        self._flavour = flavour or POSTGRES
         self._pooling = pooling
-        self._binding = Binding()
+        self._binding = Binding(self._flavour.text)
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
         self._returning: set[asyncio.Task[None]] = set()
@@ -130,18 +138,22 @@ class PostgresDriver:
         connection = await self._login(
             timeout=_CONNECT_SECONDS,
             statement_cache_size=0,  # DISCARD ALL drops prepared statements
-            server_settings=_SESSION,
+            server_settings=dict(self._flavour.settings),
             **options,
         )
         await prepare_types(connection)
         return connection
+
+    async def _renew(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        """asyncpg has rolled back; nothing of the session stays for the next statement."""
+        await connection.execute(self._flavour.renew)
 
     async def _opened(self) -> Pool:
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     connect=self._connect,
-                    reset=_discard,
+                    reset=self._renew,
                     min_size=0,
                     max_size=self._pooling.connections,
                     max_inactive_connection_lifetime=self._pooling.idle_seconds,
@@ -186,7 +198,7 @@ class PostgresDriver:
         """In its transaction. Types that were learned before the server's objects changed are learned again."""
         for again in (True, False):
             prepared = await self._binding.prepared(connection, bound)
-            await connection.execute(_begin(limits))
+            await connection.execute(self._flavour.begin(limits))
             try:
                 statement = await connection.prepare(prepared.text)
                 break
@@ -211,6 +223,9 @@ def _begin(limits: Limits) -> str:
         f" SET LOCAL lock_timeout = {min(milliseconds, _LOCK_SECONDS * 1000)};"
         f" SET LOCAL idle_in_transaction_session_timeout = {milliseconds + 60_000}"
     )
+
+
+POSTGRES: Final = Flavour(_SESSION, _begin, "DISCARD ALL", "text")
 
 
 def maker(resolve: Resolve, pooling: Pooling) -> Make:

@@ -99,15 +99,17 @@ def type_name(kind: asyncpg.Type, bind: Bind) -> str:
     return f"{_quoted(kind.schema)}.{_quoted(element)}{array}"
 
 
-def converted(number: int, kind: str) -> str:
+def converted(number: int, kind: str, text: str = "text") -> str:
     """A parameter that travels as text. The brackets are for places that take one term (`FETCH FIRST ($1) ROWS`)."""
-    return f"((${number}::text)::{kind})" if kind != "text" else f"(${number}::text)"
+    return f"((${number}::{text})::{kind})" if kind != "text" else f"(${number}::{text})"
 
 
 class Binding:
-    """Learns types, once for a statement; forgets those of the statement that was used longest ago."""
+    """Learns types, once for a statement; forgets those of the statement that was used longest ago. `text` is the
+    server's type for texts of any length."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "text") -> None:
+        self._text = text
         self._known: OrderedDict[tuple[object, ...], Prepared] = OrderedDict()
 
     async def prepared(self, connection: Connection, bound: Bound) -> Prepared:
@@ -117,7 +119,7 @@ class Binding:
         key = _key(bound)
         known = self._known.get(key)
         if known is None:
-            known = await _learned(connection, bound)
+            known = await _learned(connection, bound, self._text)
             self._known[key] = known
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -134,13 +136,13 @@ def _key(bound: Bound) -> tuple[object, ...]:
     return bound.parts, numbers, tuple((bind.cast, natural_type(bind)) for bind in bound.binds)
 
 
-async def _learned(connection: Connection, bound: Bound) -> Prepared:
+async def _learned(connection: Connection, bound: Bound, text: str) -> Prepared:
     """Try with shared numbers, then with a number each, then with what each value is."""
     first: asyncpg.PostgresError | None = None
     for shared in (True, False):
         numbers, places = _numbered(bound.binds, shared=shared)
         try:
-            return await _with_numbers(connection, bound, numbers, places)
+            return await _with_numbers(connection, bound, numbers, places, text)
         except _UNDECIDED as error:
             first = first or error
             if len(places) == len(bound.binds):
@@ -150,12 +152,12 @@ async def _learned(connection: Connection, bound: Bound) -> Prepared:
 
 
 async def _with_numbers(
-    connection: Connection, bound: Bound, numbers: tuple[int, ...], places: tuple[int, ...]
+    connection: Connection, bound: Bound, numbers: tuple[int, ...], places: tuple[int, ...], text_type: str
 ) -> Prepared:
     """The server's own types, but for parameters that it can not decide."""
     fixed = {number: bind.cast for number, bind in _binds(bound, places) if bind.cast is not None}
     while True:
-        text = _written(bound.parts, [_first_form(number, fixed) for number in numbers])
+        text = _written(bound.parts, [_first_form(number, fixed, text_type) for number in numbers])
         try:
             kinds = (await connection.prepare(text)).get_parameters()
             break
@@ -165,15 +167,15 @@ async def _with_numbers(
                 raise
             fixed |= {number: natural_type(bound.binds[places[number - 1]]) for number in undecided}
     names = {number: fixed.get(number) or type_name(kinds[number - 1], bind) for number, bind in _binds(bound, places)}
-    return Prepared(_written(bound.parts, [converted(number, names[number]) for number in numbers]), places)
+    return Prepared(_written(bound.parts, [converted(number, names[number], text_type) for number in numbers]), places)
 
 
 def _binds(bound: Bound, places: Sequence[int]) -> list[tuple[int, Bind]]:
     return [(number, bound.binds[place]) for number, place in enumerate(places, 1)]
 
 
-def _first_form(number: int, fixed: dict[int, str]) -> str:
-    return converted(number, fixed[number]) if number in fixed else f"${number}"
+def _first_form(number: int, fixed: dict[int, str], text_type: str) -> str:
+    return converted(number, fixed[number], text_type) if number in fixed else f"${number}"
 
 
 def _undecided(error: asyncpg.PostgresError, bound: Bound, places: Sequence[int]) -> set[int]:
