@@ -56,6 +56,7 @@ def _each(methods: str, pattern: str, needs: Needs = Needs.TENANT) -> tuple[Rout
 
 _SECRETS: Final = "/api/apps/{app_slug}/secrets/"
 _QUERIES: Final = "/api/apps/{app_slug}/analytics/queries/"
+_EXECUTION: Final = "/api/apps/{app_slug}/analytics/executions/{key}/"
 _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("GET POST", "/api/apps/"),
     *_each("GET PUT PATCH DELETE", "/api/apps/{app_slug}/"),
@@ -68,6 +69,9 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("GET PUT DELETE", _QUERIES + "{slug}/"),
     *_each("POST", _QUERIES + "{slug}/execute/", Needs.CALLER),
     *_each("GET", _QUERIES + "{slug}/executions/"),
+    *_each("GET", _EXECUTION),
+    *_each("GET", _EXECUTION + "result/"),
+    *_each("POST", _EXECUTION + "cancel/"),
 )
 
 ROUTES: Final[tuple[Route, ...]] = (
