@@ -133,10 +133,9 @@ async def test_a_change_without_an_actor_is_refused_on_the_request_path_and_sile
     statement = "INSERT INTO secret_type (tenant_id, slug, name, created_at) VALUES ($1, 'x', 'x', '2026-01-01')"
     tenant = uuid4()
     connection = await asyncpg.connect(platform.api_url("query_executor"))
+    await connection.execute("SELECT set_config('app.tenant', $1, false)", str(tenant))
     with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError):
-        async with connection.transaction():
-            await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
-            await connection.execute(statement, tenant)
+        await connection.execute(statement, tenant)
     await connection.close()
     worker = await asyncpg.connect(platform.worker_url("query_executor"))
     await worker.execute(statement, tenant)

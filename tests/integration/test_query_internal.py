@@ -39,6 +39,12 @@ async def test_provisioning_may_run_again_and_at_the_same_time(platform: Platfor
     print(f"PROVISIONING tenants={len(tenants)} runs={len(passwords)} ms_per_run={taken / len(passwords) * 1000:.1f}")
 
 
+async def test_service_and_server_name_a_tenant_alike(platform: Platform) -> None:
+    tenant = uuid4()
+    async with administrator(platform) as admin:
+        assert await admin.fetchval("SELECT tidemark.tenant_role($1)::text", tenant) == role_name(tenant)
+
+
 async def test_two_tenants_see_their_own_rows_through_every_view(platform: Platform, schemas: TenantSchemas) -> None:
     one, other = [await new_tenant(platform, schemas, mark) for mark in ("canary-one", "canary-other")]
     seen: dict[UUID, dict[str, str]] = {}

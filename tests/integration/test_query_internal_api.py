@@ -128,6 +128,24 @@ async def _logins(stack: Stack, tenants: list[UUID]) -> int:
     return int(rows[0]["n"])
 
 
+async def test_a_login_that_the_server_knows_otherwise_is_made_again(stack: Stack) -> None:
+    """As after the roles of a server were restored from an older backup, or not at all."""
+    shop = await filled(stack, "one")
+    for damage in ("ALTER ROLE {0} PASSWORD 'another'", "ALTER ROLE {0} NOLOGIN", "DROP OWNED BY {0}; DROP ROLE {0}"):
+        assert (await internal(shop, "SELECT id FROM space")).status == 200
+        async with administrator(stack.platform) as admin:
+            name = role_name(shop.tenant)
+            sessions = await admin.fetch("SELECT pid FROM pg_stat_activity WHERE usename = $1", name)
+            await admin.execute(damage.format(name))
+            for session in sessions:
+                await admin.fetchval("SELECT pg_terminate_backend($1)", session["pid"])
+
+        async def works() -> bool:
+            return (await internal(shop, "SELECT id FROM space")).status == 200
+
+        await eventually(works)
+
+
 async def test_a_deleted_tenants_login_goes(stack: Stack) -> None:
     shop = await filled(stack, "one")
     assert (await internal(shop, "SELECT id FROM space")).status == 200
