@@ -31,7 +31,7 @@ def executed(chunks: Iterable[bytes], *, total: int, **facts: object) -> list[by
     for chunk in chunks:
         if chunk:
             pieces += [b",", chunk] if len(pieces) > 2 else [chunk]
-    return [*pieces, b"],", orjson.dumps({"total": total, **facts})[1:]]
+    return [*pieces, b"],", orjson.dumps({"total": total, **facts}, option=OPTIONS)[1:]]
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
