@@ -29,6 +29,7 @@ from services.query_executor.api.problems import install_problems
 from services.query_executor.api.queries import queries
 from services.query_executor.api.secrets import secret_types, secrets
 from services.query_executor.api.slashes import TrailingSlash
+from services.query_executor.api.validation import validations
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
 from services.query_executor.drivers import clickhouse, elasticsearch, internal, mysql, postgres, redshift
@@ -97,7 +98,7 @@ class QueryExecutor:
         sources = Sources(vault, self.drivers, _rules(settings), self.schemas.tables)
         self.apps = Apps(database, clock)
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
-        self.queries = Queries(database, clock, sources)
+        self.queries = Queries(database, clock, sources, erased)
         recording = Recording(database, clock, erased)
         results = ResultStore(database, clock, settings.result_lifetime)
         self.executions = Executions(database, sources, self.drivers, recording, results, QueryMetrics(registry))
@@ -120,6 +121,7 @@ class QueryExecutor:
             secrets(self.secrets),
             kept_executions(self.background),
             executions(self.executions, self.background),
+            validations(self.queries),
             queries(self.queries),
         )
 

@@ -33,6 +33,9 @@ class Rewriting:
             await jobs.forget_person(connection, erasure.tenant, digests)
         until, key = time.monotonic() + self._slice, (erasure.tenant, erasure.digest)
         after = self._places.pop(key, None)
+        if after is None:
+            async with self._database.work() as connection:
+                await store.rewrite_versions(connection, erasure)
         while time.monotonic() < until:
             async with self._database.work() as connection:
                 after = await store.rewrite_page(connection, erasure, after, self._page_rows)
