@@ -64,6 +64,8 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("GET POST", _SECRETS),
     *_each("GET PUT PATCH DELETE", _SECRETS + "{key}/"),
     *_each("POST", _SECRETS + "{key}/rotate/"),
+    *_each("GET", _SECRETS + "{key}/schema/"),
+    *_each("POST", _SECRETS + "{key}/test/"),
     *_each("GET", _QUERIES),
     *_each("POST", _QUERIES, Needs.CALLER),
     *_each("POST", _QUERIES + "validate/", Needs.CALLER),

@@ -25,6 +25,7 @@ from libs.common.upkeep import Upkeep
 from services.query_executor.api.apps import apps
 from services.query_executor.api.background import kept_executions
 from services.query_executor.api.execute import executions
+from services.query_executor.api.inspection import inspections
 from services.query_executor.api.problems import install_problems
 from services.query_executor.api.queries import queries
 from services.query_executor.api.secrets import secret_types, secrets
@@ -40,6 +41,7 @@ from services.query_executor.metrics import QueryMetrics
 from services.query_executor.service.apps import Apps
 from services.query_executor.service.background import EXECUTION, SERVICE, Background
 from services.query_executor.service.execution import Executions
+from services.query_executor.service.inspection import Inspection
 from services.query_executor.service.queries import Queries
 from services.query_executor.service.recording import Recording
 from services.query_executor.service.results import ResultStore
@@ -98,6 +100,7 @@ class QueryExecutor:
         sources = Sources(vault, self.drivers, _rules(settings), self.schemas.tables)
         self.apps = Apps(database, clock)
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
+        self.inspection = Inspection(database, sources, self.drivers, egress)
         self.queries = Queries(database, clock, sources, erased)
         recording = Recording(database, clock, erased)
         results = ResultStore(database, clock, settings.result_lifetime)
@@ -119,6 +122,7 @@ class QueryExecutor:
             apps(self.apps),
             secret_types(self.apps),
             secrets(self.secrets),
+            inspections(self.inspection),
             kept_executions(self.background),
             executions(self.executions, self.background),
             validations(self.queries),

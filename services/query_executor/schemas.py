@@ -161,6 +161,36 @@ class SecretOut(Answer):
     updated_at: datetime
 
 
+class ColumnOut(Answer):
+    name: str
+    type: Annotated[str, Field(description="As the server names it.")]
+
+
+class TableOut(Answer):
+    schema_name: Annotated[str | None, Field(alias="schema", description="Null where the server has none.")]
+    name: str
+    columns: list[ColumnOut]
+
+
+class SchemaPage(Many[TableOut]):
+    truncated: bool
+
+
+class StepOut(Answer):
+    """`warning`: it works, and should be otherwise."""
+
+    step: str
+    ok: bool
+    warning: bool
+    detail: str
+    fix: str | None
+
+
+class SecretTest(Answer):
+    ok: bool
+    steps: list[StepOut]
+
+
 class NewQuery(Body):
     name: Annotated[Name, Field(description="Human-readable query name.")]
     description: Description | None = None
