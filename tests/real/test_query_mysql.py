@@ -189,7 +189,7 @@ TYPES = [
     ("date", "'2024-01-15'", date(2024, 1, 15), "date"), ("date", "'0000-00-00'", None, "date"),
     ("datetime(6)", "'2024-01-15 10:30:00.000001'", datetime.fromisoformat("2024-01-15T10:30:00.000001"), "datetime"),
     ("timestamp NULL", "'2024-01-15 10:30:00'", datetime(2024, 1, 15, 10, 30, tzinfo=UTC), "timestamp"),
-    ("time(1)", "'-25:01:02.5'", "PT-25H-1M-2.5S", "time"), ("time", "'00:00:00'", "PT0S", "time"),
+    ("time(1)", "'-25:01:02.5'", "-25:01:02.5", "time"), ("time", "'10:30:00'", "10:30:00", "time"),
     ("varchar(9)", "'é'", "é", "varchar"), ("char(3)", "'a'", "a", "char"), ("text", "'t'", "t", "text"),
     ("enum('a','b')", "'b'", "b", "char"), ("set('a','b')", "'a,b'", "a,b", "char"),
     ("varbinary(4)", "x'00ff'", "AP8=", "varbinary"), ("blob", "x'00ff'", "AP8=", "blob"),
@@ -217,7 +217,7 @@ async def test_types_become_json(drivers: Drivers, mariadb: MariaDb, reader: Sou
 @pytest.mark.parametrize(
     ("bound", "errno"),
     [
-        (statement("SELECT nothing_like_it(", quoted("canary"), ")"), 1305),
+        (statement("SELECT nothing_like_it(", quoted("canary"), ")"), 1370),
         (statement("SELECT 18446744073709551615 + ", bare(1)), 1690),
         (statement("SELECT extractvalue('<a/>', concat('~', ", quoted("canary"), "))"), 1105),
         (statement("SELECT nope FROM sales WHERE region = ", quoted("canary")), 1054),

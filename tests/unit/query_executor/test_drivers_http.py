@@ -89,6 +89,20 @@ async def test_a_search_goes_to_its_index_with_its_login() -> None:
     assert second.headers["Accept-Encoding"] == "identity"
 
 
+@pytest.mark.parametrize(("size", "asked"), [(5000, 100), ("5000", 100), (7, 7), (None, None)])
+async def test_a_search_asks_for_no_more_than_the_limit(size: object, asked: object) -> None:
+    bodies = list[dict[str, Any]]()
+
+    async def handler(request: web.Request) -> web.Response:
+        bodies.append(await request.json())
+        return web.json_response({"hits": {"hits": []}})
+
+    async with served(handler) as port:
+        await searched(search_source(port), body={} if size is None else {"size": size})
+    assert bodies[0].get("size") == asked
+    assert (bodies[0]["timeout"], bodies[0]["track_total_hits"]) == ("5000ms", True)
+
+
 async def test_a_redirect_is_not_followed() -> None:
     asked = list[str]()
 
