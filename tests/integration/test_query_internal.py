@@ -276,6 +276,30 @@ async def test_a_new_version_of_a_view_appears(platform: Platform, schemas: Tena
             await connection.fetch("SELECT * FROM space_v2")
 
 
+async def test_a_tenant_that_cannot_follow_holds_up_no_other(platform: Platform, schemas: TenantSchemas) -> None:
+    stuck, other = [await new_tenant(platform, schemas, mark) for mark in ("stuck", "other")]
+    async with administrator(platform) as admin:
+        await admin.executemany(
+            "INSERT INTO query_executor.tenant (tenant_id, version) VALUES ($1, 1)", [(stuck,), (other,)]
+        )
+        await admin.execute(f"CREATE VIEW {role_name(stuck)}.mine AS SELECT name FROM {role_name(stuck)}.space")
+        await admin.execute(
+            "CREATE VIEW share.space_v2 WITH (security_barrier) AS SELECT tenant_id, id AS other FROM share.app_v1"
+        )
+        await admin.execute("ALTER VIEW share.space_v2 OWNER TO share_owner")
+        await admin.execute("GRANT SELECT ON share.space_v2 TO tenant_owner")
+        await schemas.keep_up()
+        assert "space_v2" in await schemas.tables(other)
+        assert await schemas.keep_up() == 0
+        with pytest.raises(asyncpg.DependentObjectsStillExistError):
+            await schemas.provision(stuck)
+        await admin.execute(f"DROP VIEW {role_name(stuck)}.mine")
+        await schemas.provision(stuck)
+        assert "space_v2" in await schemas.tables(stuck)
+        await admin.execute("DROP VIEW share.space_v2 CASCADE")
+    await schemas.keep_up()
+
+
 async def test_a_deleted_tenant_leaves_no_login_and_no_schema(platform: Platform, schemas: TenantSchemas) -> None:
     one = await new_tenant(platform, schemas, "one")
     async with administrator(platform) as admin:
