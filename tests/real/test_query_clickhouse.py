@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.clickhouse_shim import PASSWORD, PROFILES, Shim, clickhouse_shim
 from deploy.local.query_samples import values_list
 from services.query_executor.drivers import Limits
 from services.query_executor.drivers.clickhouse import maker
@@ -16,7 +17,6 @@ from services.query_executor.errors import ConnectorError, QueryExecutionError, 
 from services.query_executor.statement import Bind, Bound, Engine
 from tests.support import query_drivers
 from tests.support.clickhouse_server import OldServer, old_server
-from tests.support.clickhouse_shim import PASSWORD, Shim, clickhouse_shim
 from tests.support.processes import eventually
 from tests.support.query_drivers import HOSTILE, LIMITS, bare, dial, proved, quoted, refused_by_the_parser, rows_of
 
@@ -150,6 +150,17 @@ async def test_a_user_who_is_read_only_is_sent_no_setting(drivers: Drivers, shim
     assert await rows_of(drivers, where, statement("SELECT ", bare(1), ", getSetting('readonly')")) == [(1, 1)]
     assert {key for asked in shim.asked for key in asked} == {"database", "default_format", "param_p0", "query_id"}
     assert await rows_of(drivers, where, statement("SELECT amount FROM sales WHERE id = 3")) == [(99.99,)]
+
+
+async def test_a_profile_that_changes_is_asked_again(
+    drivers: Drivers, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = source(shim.port)
+    assert await rows_of(drivers, where, statement("SELECT 1")) == [(1,)]
+    monkeypatch.setitem(PROFILES["admin"], "readonly", "1")
+    with pytest.raises(QueryExecutionError):
+        await rows_of(drivers, where, statement("SELECT 1"))
+    assert await rows_of(drivers, where, statement("SELECT 1")) == [(1,)]
 
 
 async def test_a_user_who_may_change_settings_is_refused(drivers: Drivers, shim: Shim) -> None:
