@@ -18,7 +18,17 @@ from services.query_executor.statement import Bind, Bound, Engine
 from tests.support import query_drivers
 from tests.support.clickhouse_server import OldServer, old_server
 from tests.support.processes import eventually
-from tests.support.query_drivers import HOSTILE, LIMITS, bare, dial, proved, quoted, refused_by_the_parser, rows_of
+from tests.support.query_drivers import (
+    HOSTILE,
+    LIMITS,
+    any_texts,
+    bare,
+    dial,
+    proved,
+    quoted,
+    refused_by_the_parser,
+    rows_of,
+)
 
 pytestmark = pytest.mark.real
 
@@ -173,6 +183,14 @@ async def test_values_arrive_unchanged(drivers: Drivers, shim: Shim) -> None:
     for text in HOSTILE:
         found = await rows_of(drivers, source(shim.port), statement("SELECT ", quoted(text), " AS a, hex(a) AS b"))
         assert found == [(text, text.encode().hex().upper())]
+
+
+async def test_any_text_arrives_unchanged(drivers: Drivers, shim: Shim) -> None:
+    texts, size = any_texts(400), 20
+    for start in range(0, len(texts), size):
+        some = texts[start : start + size]
+        pieces = [piece for text in some for piece in (", concat(", quoted(text), ", '')")]
+        assert await rows_of(drivers, source(shim.port), statement("SELECT 1", *pieces)) == [(1, *some)]
 
 
 async def test_values_have_the_type_of_their_place(drivers: Drivers, shim: Shim) -> None:

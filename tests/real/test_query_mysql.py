@@ -20,7 +20,17 @@ from services.query_executor.statement import Bind, Bound, Engine
 from tests.real.conftest import READER_PASSWORD
 from tests.support import query_drivers
 from tests.support.processes import eventually
-from tests.support.query_drivers import HOSTILE, bare, dial, proved, quoted, refused_by_the_parser, result_of, rows_of
+from tests.support.query_drivers import (
+    HOSTILE,
+    any_texts,
+    bare,
+    dial,
+    proved,
+    quoted,
+    refused_by_the_parser,
+    result_of,
+    rows_of,
+)
 
 pytestmark = pytest.mark.real
 
@@ -155,6 +165,14 @@ async def test_values_arrive_unchanged(drivers: Drivers, reader: Source) -> None
     for text in HOSTILE:
         found = await rows_of(drivers, reader, statement("SELECT ", quoted(text), ", hex(", quoted(text), ")"))
         assert found == [(text, text.encode().hex().upper())]
+
+
+async def test_any_text_arrives_unchanged(drivers: Drivers, reader: Source) -> None:
+    texts, size = any_texts(400), 20
+    for start in range(0, len(texts), size):
+        some = texts[start : start + size]
+        pieces = [piece for text in some for piece in (", ", quoted(text))]
+        assert await rows_of(drivers, reader, statement("SELECT 1", *pieces)) == [(1, *some)]
 
 
 async def test_bare_values_have_their_type(drivers: Drivers, reader: Source) -> None:

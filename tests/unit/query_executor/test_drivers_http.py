@@ -18,6 +18,7 @@ from services.query_executor.drivers.elasticsearch import maker as elasticsearch
 from services.query_executor.drivers.source import Pooling, Resolve, Source
 from services.query_executor.errors import ConnectorError, QueryExecutionError, QueryTimeout
 from services.query_executor.statement import Bound, Engine
+from tests.support.processes import eventually
 from tests.support.query_drivers import bare, dial, quoted, source, statement
 
 LIMITS = Limits(rows=100, bytes=1000, seconds=5.0)
@@ -135,6 +136,35 @@ async def test_the_address_that_was_checked_is_dialled() -> None:
             with pytest.raises(ConnectorError) as refused:
                 await searched(search_source(port, host=host), EgressPolicy().address_of)
             assert refused.value.details == {"cause": "egress_refused"}
+
+
+async def test_a_connection_is_used_again_and_closed_when_unused() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({"hits": {"hits": []}})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner, port = web.AppRunner(app), free_port()
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    driver = elasticsearch(dial, POOLING)(search_source(port))
+
+    def connections() -> int:
+        assert runner.server is not None
+        return len(runner.server.connections)
+
+    async def none_left() -> bool:
+        return connections() == 0
+
+    try:
+        for _ in range(3):
+            async with driver.run(Bound(Engine.ELASTICSEARCH, (), (), {}), LIMITS) as rows:
+                assert await rows.batch() == []
+        assert connections() == 1
+        await eventually(none_left, seconds=5)
+    finally:
+        await driver.close()
+        await runner.cleanup()
 
 
 async def test_an_answer_that_does_not_end_is_left() -> None:
