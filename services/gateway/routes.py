@@ -72,6 +72,7 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("GET PUT DELETE", _QUERIES + "{slug}/"),
     *_each("POST", _QUERIES + "{slug}/execute/", Needs.CALLER),
     *_each("GET", _QUERIES + "{slug}/executions/"),
+    *_each("GET PUT DELETE", _QUERIES + "{slug}/schedule/"),
     *_each("GET", _EXECUTION),
     *_each("GET", _EXECUTION + "result/"),
     *_each("POST", _EXECUTION + "cancel/"),
