@@ -35,7 +35,7 @@ from services.query_executor.api.slashes import TrailingSlash
 from services.query_executor.api.validation import validations
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
-from services.query_executor.drivers import clickhouse, elasticsearch, internal, mysql, postgres, redshift
+from services.query_executor.drivers import clickhouse, elasticsearch, internal, mysql, postgres_columns, redshift
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Pooling
 from services.query_executor.erasing import Rewriting
@@ -68,7 +68,7 @@ _LOOK_FOR_SCHEMAS = timedelta(seconds=2)
 def _drivers(settings: Settings, egress: EgressPolicy, schemas: TenantSchemas) -> Drivers:
     pooling = Pooling(settings.connections_per_secret, settings.idle_connection_seconds)
     makers = {
-        Engine.POSTGRES: postgres.maker(egress.address_of, pooling),
+        Engine.POSTGRES: postgres_columns.maker(egress.address_of, pooling),
         Engine.MYSQL: mysql.maker(egress.address_of, pooling),
         Engine.REDSHIFT: redshift.maker(egress.address_of, pooling),
         Engine.ELASTICSEARCH: elasticsearch.maker(egress.address_of, pooling),

@@ -2,11 +2,12 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-from services.query_executor.drivers import Driver, Limits, Row, Rows
-from services.query_executor.formats import Writer
+from services.query_executor.drivers import Driver, Limits, Rows
+from services.query_executor.drivers.frames import Columnar, FrameSource
+from services.query_executor.formats import Batch, Writer
 from services.query_executor.redact import Redactor
 from services.query_executor.statement import Bound
 
@@ -26,7 +27,7 @@ class Download:
 
     async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
         """Until the end or a limit of rows or of bytes as they are sent. Raises what the driver raises."""
-        async with driver.run(bound, limits) as rows:
+        async with self._rows(driver, bound, limits, redactor) as rows:
             head = self.writer.begin(rows.columns, redactor)
             async for batch in _ahead(rows):
                 kept, chunk = self._fitting(batch[: limits.rows - self.rows], limits.bytes - self.bytes)
@@ -40,17 +41,30 @@ class Download:
             if head:
                 await self._send(head)
 
-    def _fitting(self, batch: Sequence[Row], room: int) -> tuple[Sequence[Row], bytes]:
+    @asynccontextmanager
+    async def _rows(
+        self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor
+    ) -> AsyncIterator[Rows | FrameSource]:
+        """By columns where driver and format can."""
+        if isinstance(driver, Columnar) and self.writer.takes_frames(redactor):
+            async with driver.columns(bound, limits) as frames:
+                if frames is not None:
+                    yield frames
+                    return
+        async with driver.run(bound, limits) as rows:
+            yield rows
+
+    def _fitting(self, batch: Batch, room: int) -> tuple[Batch, bytes]:
         chunk = self.writer.chunk(batch)
         if len(chunk) > room:
-            sizes = range(len(batch) + 1)
-            most = bisect_right(sizes, room, key=lambda count: len(self.writer.chunk(batch[:count]))) - 1
-            batch = batch[: max(most, 0)]
+            whole, sizes = batch, range(len(batch) + 1)
+            most = bisect_right(sizes, room, key=lambda count: len(self.writer.chunk(whole[:count]))) - 1
+            batch = whole[: max(most, 0)]
             chunk = self.writer.chunk(batch)
         return batch, chunk
 
 
-async def _ahead(rows: Rows) -> AsyncIterator[Sequence[Row]]:
+async def _ahead(rows: Rows | FrameSource) -> AsyncIterator[Batch]:
     """The batches; the server is asked for the next one while this one is written."""
     following = asyncio.ensure_future(rows.batch())
     try:

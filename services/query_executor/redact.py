@@ -14,6 +14,7 @@ import orjson
 
 REDACTED: Final = "[redacted]"
 SHORTEST: Final = 6
+_DIGITS: Final = re.compile(rb"[0-9.,:eETZ+-]+|infinity")
 
 
 def _base64_cores(raw: bytes) -> set[str]:
@@ -60,6 +61,11 @@ class Redactor:
     def in_text(self, text: str) -> str:
         """A text without secrets."""
         return self.text.sub(REDACTED, text) if self.text else text
+
+    @property
+    def numeric(self) -> bool:
+        """Whether a secret may show in the digits of a number or a time."""
+        return any(_DIGITS.fullmatch(form) for form in self.encoded)
 
     def shows(self, written: bytes) -> bool:
         """Whether JSON or CSV may hold a secret."""

@@ -35,6 +35,7 @@ class Prepared:
 
     text: str
     places: tuple[int, ...]
+    with_settings: str  # the same, where values are read from settings of the transaction
 
     def arguments(self, bound: Bound) -> list[str | None]:
         """Values in the order of the parameters, as text."""
@@ -104,6 +105,15 @@ def converted(number: int, kind: str, text: str = "text") -> str:
     return f"((${number}::{text})::{kind})" if kind != "text" else f"(${number}::{text})"
 
 
+def setting_name(number: int) -> str:
+    """The setting that holds a parameter where a statement takes none."""
+    return f"tidemark.p{number}"
+
+
+def _from_setting(number: int, kind: str) -> str:
+    return f"((current_setting('{setting_name(number)}'))::{kind})"
+
+
 class Binding:
     """Learns types, once for a statement; forgets those of the statement that was used longest ago. `text` is the
     server's type for texts of any length."""
@@ -115,7 +125,7 @@ class Binding:
     async def prepared(self, connection: Connection, bound: Bound) -> Prepared:
         """The text to run. Raises what the server says of the statement."""
         if not bound.binds:
-            return Prepared(bound.parts[0], ())
+            return Prepared(bound.parts[0], (), bound.parts[0])
         key = _key(bound)
         known = self._known.get(key)
         if known is None:
@@ -167,7 +177,11 @@ async def _with_numbers(
                 raise
             fixed |= {number: natural_type(bound.binds[places[number - 1]]) for number in undecided}
     names = {number: fixed.get(number) or type_name(kinds[number - 1], bind) for number, bind in _binds(bound, places)}
-    return Prepared(_written(bound.parts, [converted(number, names[number], text_type) for number in numbers]), places)
+    return Prepared(
+        _written(bound.parts, [converted(number, names[number], text_type) for number in numbers]),
+        places,
+        _written(bound.parts, [_from_setting(number, names[number]) for number in numbers]),
+    )
 
 
 def _binds(bound: Bound, places: Sequence[int]) -> list[tuple[int, Bind]]:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import orjson
 
-from services.query_executor.drivers import Column, Row
+from services.query_executor.drivers import Column
+from services.query_executor.drivers.frames import Frame
 from services.query_executor.envelope import OPTIONS, distinct_names
-from services.query_executor.formats import Facts
+from services.query_executor.formats import Batch, Facts, frames
 from services.query_executor.redact import REDACTED, Redactor
 
 try:
@@ -93,15 +94,20 @@ class ArrowWriter:
         self._schema: Any = None
         self._reads: list[Callable[[Any], Any]] = []
 
+    def takes_frames(self, redactor: Redactor) -> bool:
+        return not redactor.numeric
+
     def begin(self, columns: Sequence[Column], redactor: Redactor) -> bytes:
         self._redactor, self._schema = redactor, schema_of(columns, redactor)
         self._reads = [arrow_type(column)[1] for column in columns]
         return bytes(self._schema.serialize())
 
-    def chunk(self, rows: Sequence[Row]) -> bytes:
+    def chunk(self, rows: Batch) -> bytes:
         """One batch; values are scanned as they are, for in binary numbers no digits show."""
-        if not rows:
+        if not len(rows):
             return b""
+        if isinstance(rows, Frame):
+            return self._frame(rows.batch)
         if self._redactor.text is not None and self._redactor.shows(
             orjson.dumps(list(map(list, rows)), option=OPTIONS)
         ):
@@ -111,6 +117,14 @@ class ArrowWriter:
             for values, read, field in zip(zip(*rows, strict=True), self._reads, self._schema, strict=True)
         ]
         return bytes(pyarrow.RecordBatch.from_arrays(arrays, schema=self._schema).serialize())
+
+    def _frame(self, batch: Any) -> bytes:
+        columns = [frames.finite(column) for column in batch.columns]
+        written = pyarrow.RecordBatch.from_arrays(columns, schema=self._schema).serialize()
+        if not self._redactor.shows(memoryview(written).tobytes()):
+            return bytes(written)
+        columns = [frames.without_secrets(column, self._redactor) for column in columns]
+        return bytes(pyarrow.RecordBatch.from_arrays(columns, schema=self._schema).serialize())
 
     def end(self, facts: Facts) -> bytes:
         return last_batch(self._schema, facts)

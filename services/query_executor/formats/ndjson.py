@@ -5,9 +5,10 @@ from typing import Final
 
 import orjson
 
-from services.query_executor.drivers import Column, Row
+from services.query_executor.drivers import Column
+from services.query_executor.drivers.frames import Frame
 from services.query_executor.envelope import OPTIONS, distinct_names
-from services.query_executor.formats import Facts
+from services.query_executor.formats import Batch, Facts
 from services.query_executor.redact import Redactor
 
 MEDIA_TYPE: Final = "application/x-ndjson"
@@ -23,13 +24,17 @@ class NdjsonWriter:
         self._names: tuple[str, ...] = ()
         self._redactor = Redactor(None, ())
 
+    def takes_frames(self, redactor: Redactor) -> bool:
+        return False
+
     def begin(self, columns: Sequence[Column], redactor: Redactor) -> bytes:
         """Nothing: names stand in each row."""
         self._names, self._redactor = distinct_names([column.name for column in columns]), redactor
         return b""
 
-    def chunk(self, rows: Sequence[Row]) -> bytes:
+    def chunk(self, rows: Batch) -> bytes:
         """A line each."""
+        assert not isinstance(rows, Frame)
         names = self._names
         dumped = b"".join([orjson.dumps(dict(zip(names, row, strict=True)), option=_LINE) for row in rows])
         if not self._redactor.shows(dumped):

@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from services.query_executor.drivers import Column, Row
+from services.query_executor.drivers import Column
+from services.query_executor.drivers.frames import Frame
 from services.query_executor.envelope import OPTIONS, distinct_names
-from services.query_executor.formats import Facts
+from services.query_executor.formats import Batch, Facts, frames
 from services.query_executor.redact import Redactor
 
 MEDIA_TYPE: Final = "text/csv"
@@ -76,11 +77,16 @@ class CsvWriter:
     def __init__(self) -> None:
         self._redactor = Redactor(None, ())
 
+    def takes_frames(self, redactor: Redactor) -> bool:
+        return frames.AVAILABLE
+
     def begin(self, columns: Sequence[Column], redactor: Redactor) -> bytes:
         self._redactor = redactor
         return header(columns, redactor)
 
-    def chunk(self, rows: Sequence[Row]) -> bytes:
+    def chunk(self, rows: Batch) -> bytes:
+        if isinstance(rows, Frame):
+            return without_secrets(frames.lines(rows.batch), self._redactor)
         dumped = "".join(map(line, rows)).encode("utf-8", "replace")
         if not self._redactor.shows(dumped):
             return dumped

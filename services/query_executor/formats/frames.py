@@ -1,0 +1,106 @@
+"""Arrow batches of a server as cells of CSV and as batches to be sent: vectorised, a column at a time."""
+
+from typing import Any, Final
+
+from services.query_executor.redact import Redactor
+
+try:
+    import pyarrow
+    import pyarrow.compute as pc
+    from pyarrow import csv
+except ImportError:  # an installation may leave it out
+    pyarrow = None
+
+AVAILABLE: Final = pyarrow is not None
+
+_FORMULA: Final = r"^[=+\-@\t\r]"
+_HARMLESS: Final = r"^-(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|infinity)$"
+# What the client makes of a server's infinities: their marks, moved from the year 2000 to 1970, run over.
+_MOMENTS: Final = (-9_222_425_352_054_775_809, -9_222_425_352_054_775_808)
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+_DAYS: Final = (-2_147_472_692, -2_147_472_691)
+
+
+def finite(column: Any) -> Any:
+    """Infinities, NaN and what lies outside the years 1 to 9999 become null."""
+    kind = column.type
+    if pyarrow.types.is_floating(kind):
+        fine = pc.is_finite(column)
+    elif pyarrow.types.is_timestamp(kind) or pyarrow.types.is_date32(kind):
+        fine = _in_calendar(column)
+    else:
+        return column
+    return column if pc.all(fine).as_py() is not False else pc.if_else(fine, column, None)
+
+
+def _in_calendar(column: Any) -> Any:
+    days = pyarrow.types.is_date32(column.type)
+    raw = column.view(pyarrow.int32() if days else pyarrow.int64())
+    first, last = (_FIRST_DAY, _LAST_DAY) if days else (_FIRST, _LAST)
+    return pc.and_(pc.greater_equal(raw, first), pc.less_equal(raw, last))
+
+
+def without_secrets(column: Any, redactor: Redactor) -> Any:
+    """Texts of a batch in which a secret shows; numbers are sent by rows where a secret may show in them."""
+    if pyarrow.types.is_string(column.type):
+        clean = [None if value is None else redactor.in_text(value) for value in column.to_pylist()]
+        return pyarrow.array(clean, type=column.type)
+    return column
+
+
+def _moments(column: Any) -> Any:
+    """As the JSON has them: no fraction where it is nought, `Z` where there is a zone."""
+    zone = "Z" if column.type.tz else ""
+    plain = column.cast(pyarrow.timestamp("us"))
+    try:
+        texts = pc.cast(pc.cast(plain, pyarrow.timestamp("s")), pyarrow.string())
+    except pyarrow.ArrowInvalid:
+        texts = pc.cast(plain, pyarrow.string())
+        whole = pc.ends_with(texts, ".000000")
+        if pc.any(whole).as_py():
+            texts = pc.if_else(whole, pc.utf8_slice_codeunits(texts, 0, 19), texts)
+    texts = pc.utf8_replace_slice(texts, 10, 11, "T")
+    return pc.binary_join_element_wise(texts, zone, "") if zone else texts
+
+
+def _infinite(column: Any, texts: Any) -> Any:
+    days = pyarrow.types.is_date32(column.type)
+    raw = column.view(pyarrow.int32() if days else pyarrow.int64())
+    above, below = _DAYS if days else _MOMENTS
+    texts = pc.if_else(pc.equal(raw, above), "infinity", texts)
+    return pc.if_else(pc.equal(raw, below), "-infinity", texts)
+
+
+def _texts(column: Any) -> Any:
+    risky = pc.match_substring_regex(column, _FORMULA)
+    if not pc.any(risky).as_py():
+        return column
+    risky = pc.and_(risky, pc.invert(pc.match_substring_regex(column, _HARMLESS)))
+    return pc.if_else(risky, pc.binary_join_element_wise("'", column, ""), column)
+
+
+def cells(column: Any) -> Any:
+    """A column as CSV shows it."""
+    kind = column.type
+    if pyarrow.types.is_string(kind):
+        return _texts(column)
+    known = finite(column)
+    if pyarrow.types.is_timestamp(kind):
+        shown = _moments(known)
+    elif pyarrow.types.is_date32(kind):
+        shown = known.cast(pyarrow.string())
+    else:
+        return known
+    return shown if known is column else _infinite(column, shown)
+
+
+def lines(batch: Any) -> bytes:
+    """Rows as CSV, without a header; texts stand in quotes."""
+    columns = [cells(column) for column in batch.columns]
+    names = [str(place) for place in range(len(columns))]
+    written = pyarrow.BufferOutputStream()
+    csv.write_csv(
+        pyarrow.RecordBatch.from_arrays(columns, names=names), written, csv.WriteOptions(include_header=False)
+    )
+    return bytes(written.getvalue())
