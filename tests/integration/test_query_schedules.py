@@ -10,6 +10,7 @@ import pytest
 from services.query_executor import app
 from tests.integration.query_harness import Reply, Shop, Stack, new_shop, query_stack
 from tests.integration.test_query_async import ended, place, recorded
+from tests.integration.test_query_audit import told
 from tests.integration.test_query_execution import SLOW
 from tests.support.platform import Platform
 from tests.support.processes import eventually, token
@@ -134,6 +135,16 @@ async def test_putting_again_and_deleting(shop: Shop) -> None:
     await schedule(shop, slug, "PUT", HOURLY)
     await shop.call("DELETE", f"analytics/queries/{slug}/")
     assert await count(shop, "query_schedule") == 0
+
+
+async def test_its_changes_are_told(shop: Shop) -> None:
+    slug = await scheduled(shop, "SELECT 1 AS n")
+    await make_due(shop)
+    await ended(shop, await begun(shop, slug))
+    await schedule(shop, slug, "PUT", HOURLY)
+    await schedule(shop, slug, "DELETE")
+    kinds = [event.event_type for event, _, _, text in await told(shop.stack, shop.tenant) if "query_schedule" in text]
+    assert sorted(kinds) == ["QUERY_SCHEDULE_CREATE", "QUERY_SCHEDULE_DELETE", "QUERY_SCHEDULE_UPDATE"]
 
 
 @pytest.mark.parametrize(

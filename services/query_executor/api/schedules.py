@@ -29,7 +29,7 @@ def schedules(service: QuerySchedules) -> APIRouter:
 
     @router.delete("/{slug}/schedule/", response_model=Done, responses=problems(404))
     async def delete_schedule(app_slug: AppSlug, slug: QuerySlug, caller: Caller) -> Response:
-        await service.delete(caller.require_tenant(), app_slug, slug)
+        await service.delete(caller, app_slug, slug)
         return done("Schedule deleted successfully")
 
     return router

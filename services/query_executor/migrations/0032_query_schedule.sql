@@ -8,6 +8,7 @@ CREATE TABLE query_schedule (
     timezone text NOT NULL,
     sealed_request text NOT NULL,
     person_digests bytea[] NOT NULL,
+    written_at timestamptz NOT NULL,
     next_run_at timestamptz NOT NULL,
     due_at timestamptz,
     execution_id uuid,
@@ -16,5 +17,9 @@ CREATE TABLE query_schedule (
 );
 CREATE INDEX query_schedule_due ON query_schedule (next_run_at);
 SELECT tidemark.protect('query_schedule');
+
+-- `written_at` among what is told: whoever writes it again takes it over.
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON query_schedule
+    FOR EACH ROW EXECUTE FUNCTION tidemark.audit('query_schedule', 'query_id', '{query_id,cron,timezone,written_at}');
 
 -- migrate:down

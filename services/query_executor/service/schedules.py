@@ -7,6 +7,7 @@ from uuid import UUID, uuid4, uuid5
 
 import structlog
 
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.cron import BadSchedule, Cron
 from libs.common.db import Connection, Database
@@ -45,9 +46,9 @@ class QuerySchedules:
         runnable = await self.executions.check(wanted.caller, wanted.app_slug, wanted.slug, wanted.params, uuid4())
         query = runnable.query.id
         sealed = self.keys.seal(wanted.dumped(), bound_to=_context(tenant, query))
-        schedule = QuerySchedule(tenant, query, cron, timezone, sealed, Cron(cron, timezone).next_after(self.clock()))
-        person = wanted.caller.username or wanted.caller.subject
-        async with self.database.tenant(tenant) as connection:
+        now, person = self.clock(), wanted.caller.username or wanted.caller.subject
+        schedule = QuerySchedule(tenant, query, cron, timezone, sealed, now, Cron(cron, timezone).next_after(now))
+        async with self.database.change(wanted.caller, now) as connection:
             digests = self.keys.digests(person, bound_to=erasure_context(tenant))
             await store.put_schedule(connection, schedule, digests)
             return await store.find_schedule(connection, tenant, query) or schedule
@@ -60,10 +61,11 @@ class QuerySchedules:
             raise NotFound(_NO_SCHEDULE)
         return found
 
-    async def delete(self, tenant: UUID, app_slug: str, slug: str) -> None:
+    async def delete(self, caller: Principal, app_slug: str, slug: str) -> None:
         """What runs goes on."""
+        tenant = caller.require_tenant()
         query = await self.queries.get(tenant, app_slug, slug)
-        async with self.database.tenant(tenant) as connection:
+        async with self.database.change(caller, self.clock()) as connection:
             if not await store.delete_schedule(connection, tenant, query.id):
                 raise NotFound(_NO_SCHEDULE)
 

@@ -17,6 +17,7 @@ class QuerySchedule:
     cron: str
     timezone: str
     sealed_request: str = field(repr=False)
+    written_at: datetime
     next_run_at: datetime
     due_at: datetime | None = None
     execution_id: UUID | None = None
@@ -28,11 +29,12 @@ _COLUMNS = ", ".join(QuerySchedule.__slots__)
 async def put_schedule(connection: Connection, schedule: QuerySchedule, person_digests: Sequence[bytes]) -> None:
     """A new one, or in the place of the one before."""
     await connection.execute(
-        """INSERT INTO query_schedule (tenant_id, query_id, cron, timezone, sealed_request, next_run_at, person_digests)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """INSERT INTO query_schedule (tenant_id, query_id, cron, timezone, sealed_request, next_run_at, person_digests,
+               written_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
            ON CONFLICT (tenant_id, query_id) DO UPDATE SET cron = excluded.cron, timezone = excluded.timezone,
                sealed_request = excluded.sealed_request, next_run_at = excluded.next_run_at,
-               person_digests = excluded.person_digests""",
+               person_digests = excluded.person_digests, written_at = excluded.written_at""",
         schedule.tenant_id,
         schedule.query_id,
         schedule.cron,
@@ -40,6 +42,7 @@ async def put_schedule(connection: Connection, schedule: QuerySchedule, person_d
         schedule.sealed_request,
         schedule.next_run_at,
         list(person_digests),
+        schedule.written_at,
     )
 
 
