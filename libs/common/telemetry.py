@@ -51,6 +51,7 @@ def setup_logging(service: str, settings: CommonSettings) -> None:
     # In an outage aiokafka writes tens of lines a second that all say the same.
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("mysql.connector").setLevel(logging.WARNING)  # below that it writes what it sends to log in
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -6,10 +6,12 @@ import ssl
 from contextlib import suppress
 from typing import Any, Final
 
+from mysql.connector.aio.authentication import MySQLAuthenticator
 from mysql.connector.aio.connection import MySQLConnection
 from mysql.connector.constants import ClientFlag
 from mysql.connector.errors import Error, InterfaceError
 
+from services.query_executor.drivers.mysql_errors import LOGIN_REFUSED
 from services.query_executor.drivers.mysql_values import RowProtocol
 from services.query_executor.drivers.source import Resolve
 from services.query_executor.drivers.tls import unverified, verified
@@ -26,7 +28,25 @@ _UNWANTED: Final = (
     | ClientFlag.INTERACTIVE
     | ClientFlag.COMPRESS
 )
+_LOGINS: Final = frozenset({"mysql_native_password", "caching_sha2_password", "sha256_password"})
 _MARIADB: Final = re.compile(r"mariadb", re.IGNORECASE)
+
+
+class _Authenticator(MySQLAuthenticator):
+    """Logs in by the ways that show no password to whoever listens; the library would go any way a server names."""
+
+    def __init__(self, *, verified: bool) -> None:
+        super().__init__()
+        self._allowed = _LOGINS | {"mysql_clear_password"} if verified else _LOGINS
+
+    def check(self, way: str) -> None:
+        """Raises InterfaceError."""
+        if way not in self._allowed:
+            raise InterfaceError("The server asks for a login that would show the password.", errno=LOGIN_REFUSED)
+
+    def _switch_auth_strategy(self, new_strategy_name: str, *args: Any, **kwargs: Any) -> None:
+        self.check(new_strategy_name)
+        super()._switch_auth_strategy(new_strategy_name, *args, **kwargs)
 
 
 class _Connection(MySQLConnection):
@@ -36,6 +56,7 @@ class _Connection(MySQLConnection):
         super().__init__(**options)
         self.rows_of = self._protocol = RowProtocol()
         self._ssl_mode, self._typed_host = ssl_mode, typed_host
+        self._ways = self._authenticator = _Authenticator(verified=ssl_mode == "verify-full")
 
     def _add_default_conn_attrs(self) -> None:
         """The library would tell the server this machine's name, system and process id."""
@@ -45,6 +66,8 @@ class _Connection(MySQLConnection):
 
     async def _do_handshake(self) -> None:
         await super()._do_handshake()
+        assert self._handshake is not None
+        self._ways.check(str(self._handshake["auth_plugin"]))
         if not self._client_flags & ClientFlag.SSL:
             if self._ssl_mode in ("require", "verify-full"):
                 raise InterfaceError("The server has no TLS.", errno=2026)

@@ -15,6 +15,7 @@ from services.query_executor.drivers.budget import timed_out
 from services.query_executor.drivers.network_errors import LOST, TLS, connector_error, known_error, network_error, unfit
 from services.query_executor.errors import ConnectorError, QueryError, QueryExecutionError
 
+LOGIN_REFUSED: Final = 2059  # the number that client libraries give to a way of logging in that they lack
 _CONNECTING: Final = {
     1040: ("too_many_connections", "The server has no free connection."),
     1044: ("unknown_database", "The user of the secret may not use this database."),
@@ -32,6 +33,7 @@ _CONNECTING: Final = {
     2013: LOST,
     2026: TLS,
     2055: LOST,
+    LOGIN_REFUSED: ("login_refused", "The server asks for a way to log in that would show the password."),
     4031: LOST,
 }
 _TIMED_OUT: Final = frozenset({1969, 3024})

@@ -23,7 +23,7 @@ def packet(number: int, payload: bytes) -> bytes:
     return struct.pack("<I", len(payload))[:3] + bytes([number]) + payload
 
 
-def greeting() -> bytes:
+def greeting(way: bytes) -> bytes:
     salt = b"abcdefghijklmnopqrst"
     low, high = _CAPABILITIES & 0xFFFF, _CAPABILITIES >> 16
     return (
@@ -34,21 +34,24 @@ def greeting() -> bytes:
         + struct.pack("<HBHHB", low, 45, 2, high, 21)
         + bytes(10)
         + salt[8:]
-        + b"\x00mysql_native_password\x00"
+        + b"\x00"
+        + way
+        + b"\x00"
     )
 
 
 class Liar:
     """Greets without TLS, lets everybody in, and answers the first statement by asking for a file."""
 
-    def __init__(self) -> None:
+    def __init__(self, way: bytes = b"mysql_native_password", answer: bytes = _OK) -> None:
+        self.way, self.answer = way, answer
         self.heard = list[bytes]()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(packet(0, greeting()))
+        writer.write(packet(0, greeting(self.way)))
         try:
             self.heard.append(await self._read(reader))
-            writer.write(packet(2, _OK))
+            writer.write(packet(2, self.answer))
             while True:
                 self.heard.append(await self._read(reader))
                 writer.write(packet(1, b"\xfb/etc/passwd"))
@@ -61,8 +64,8 @@ class Liar:
 
 
 @asynccontextmanager
-async def lying() -> AsyncIterator[tuple[Liar, int]]:
-    liar = Liar()
+async def lying(*how: bytes) -> AsyncIterator[tuple[Liar, int]]:
+    liar = Liar(*how)
     server = await asyncio.start_server(liar.handle, "127.0.0.1", 0)
     async with server:
         yield liar, server.sockets[0].getsockname()[1]
@@ -94,3 +97,19 @@ async def test_a_server_gets_no_file_and_learns_nothing_of_this_machine() -> Non
     assert flags & (1 << 16 | 1 << 7) == 0  # neither several statements at once nor files of ours
     assert b"tidemark-query" in login
     assert not any(word in login for word in (b"_pid", b"_source_host", b"_os", PASSWORD.encode()))
+
+
+CLEAR = b"mysql_clear_password"
+OTHERS = (b"authentication_oci_client", b"authentication_openid_connect_client", b"authentication_kerberos_client")
+
+
+@pytest.mark.parametrize("way", [CLEAR, *OTHERS])
+@pytest.mark.parametrize("when", ["at once", "later"])
+async def test_the_password_is_shown_to_nobody(way: bytes, when: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    how = (way,) if when == "at once" else (b"mysql_native_password", b"\xfe" + way + b"\x00salt\x00")
+    async with lying(*how) as (liar, port):
+        assert (await failure(port, "prefer")).details == {"cause": "login_refused"}
+    assert PASSWORD.encode() not in b"".join(liar.heard)
+    assert len(liar.heard) == (0 if when == "at once" else 1)
+    assert PASSWORD not in caplog.text
