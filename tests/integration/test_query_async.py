@@ -1,18 +1,15 @@
-"""Executions that nobody waits for: states, results page by page, cancelling, kill -9, expiry, forgetting."""
+"""Executions that nobody waits for: states, results page by page, cancelling, what is kept."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import pytest
 
-from tests.integration.query_harness import Reply, Shop, Stack, customer, new_shop, query_stack
+from tests.integration.query_harness import Reply, Shop, Stack, new_shop, query_stack
 from tests.integration.test_query_execution import SLOW, activity
 from tests.support.platform import Platform
-from tests.support.processes import eventually, running_services, token
+from tests.support.processes import eventually, token
 from tests.support.servers import Servers
 
 ASYNC = {"Prefer": "respond-async"}
@@ -160,6 +157,16 @@ async def test_parameters_are_sealed(shop: Shop) -> None:
     assert "tester" not in found[0]["row"]
 
 
+async def test_what_is_kept_holds_no_secret(shop: Shop) -> None:
+    await shop.call("POST", "secrets/types/", {"slug": "plain"})
+    await shop.secret("key", "plain", "sk_live_0123456789")
+    key = (await begin(shop, "SELECT token FROM tokens WHERE token = '{{ secret.key }}'")).body["execution_key"]
+    await ended(shop, key)
+    assert (await shop.call("GET", place(key, "result/"))).body["data"] == [{"token": "[redacted]"}]
+    kept = "SELECT convert_from(rows, 'UTF8') AS rows FROM query_executor.query_result_part WHERE tenant_id = $1"
+    assert [row["rows"] for row in await shop.stack.sql(kept, shop.tenant)] == ['{"token":"[redacted]"}']
+
+
 async def test_a_deleted_query_takes_its_results_along(shop: Shop) -> None:
     slug = (await shop.query("SELECT 1 AS n", name="Short lived")).body["data"]["slug"]
     begun = await shop.call("POST", f"analytics/queries/{slug}/execute/", {"params": {}}, headers=ASYNC)
@@ -169,38 +176,3 @@ async def test_a_deleted_query_takes_its_results_along(shop: Shop) -> None:
     assert (await shop.call("GET", place(key))).status == 404
     left = "SELECT FROM query_executor.query_result_part WHERE tenant_id = $1"
     assert await shop.stack.sql(left, shop.tenant) == []
-
-
-@asynccontextmanager
-async def as_process(platform: Platform, servers: Servers, logs: Path) -> AsyncIterator[tuple[Stack, Any]]:
-    """The same stack with the executor in a process that can be killed."""
-    async with (
-        customer(servers) as someone,
-        running_services(platform, logs, ("query_executor",)) as running,
-        aiohttp.ClientSession() as session,
-    ):
-        yield Stack(running.gateway_url, platform, someone, session), running
-
-
-async def test_kill_9_in_the_middle(platform: Platform, servers: Servers, tmp_path: Path) -> None:
-    """The job is run again from its beginning; it is on record once."""
-    async with as_process(platform, servers, tmp_path) as (stack, running):
-        shop = await new_shop(stack)
-        mark = f"killed_{uuid4().hex[:6]}"
-        text = f"SELECT count(*) AS {mark} FROM generate_series(1, {{{{ n }}}}) a, generate_series(1, 20000) b"
-        key = (await begin(shop, text, n=2500)).body["execution_key"]
-
-        async def runs() -> bool:
-            return await activity(stack, mark) == 1
-
-        await eventually(runs)
-        await running.kill("query_executor")
-        await running.restart("query_executor")
-        state = await ended(shop, key, seconds=90)
-        assert (state["state"], state["rows"]) == ("completed", 1)
-        page = await shop.call("GET", place(key, "result/"))
-        assert page.body["data"] == [{mark: 50_000_000}]
-        runs_of = await stack.sql("SELECT run FROM query_executor.execution_job WHERE tenant_id = $1", shop.tenant)
-        print(f"ASYNC-KILL runs={runs_of[0]['run']} recorded={len(await recorded(shop))}")
-        assert runs_of[0]["run"] == 2
-        assert await recorded(shop) == [("completed", 1)]

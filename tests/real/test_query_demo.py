@@ -48,4 +48,4 @@ async def test_the_demo(running: Running, servers: Servers, tmp_path: Path, monk
     assert "customer 1" in text
     assert "statements refused" in text
     skipped = [line.strip() for line in text.splitlines() if "skipped" in line]
-    print(f"QUERY-DEMO engines={3 + len(query_demo.OPENINGS) - len(skipped)} skipped={len(skipped)}")
+    print(f"QUERYDEMO engines={3 + len(query_demo.OPENINGS) - len(skipped)} skipped={len(skipped)}")

@@ -84,9 +84,11 @@ class Worker:
             else:
                 await self._keep(ref, job, work.result())
         finally:
+            # In this order: an end while the job is wanted still is one that is run again.
             work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
             unwanted.cancel()
-            await asyncio.gather(work, unwanted, return_exceptions=True)
+            await asyncio.gather(unwanted, return_exceptions=True)
 
     async def _unwanted(self, ref: JobRef, job: ExecutionJob) -> None:
         """Ends when this run is to stop. While our database is away, nobody can want that."""
