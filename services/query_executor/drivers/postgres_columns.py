@@ -18,14 +18,12 @@ from services.query_executor.drivers.postgres import PostgresDriver, secret_logi
 from services.query_executor.drivers.postgres_binding import setting_name
 from services.query_executor.drivers.postgres_errors import named_failures
 from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
+from services.query_executor.optional import optional
 from services.query_executor.secret_types import SqlConnection
 from services.query_executor.statement import Bound, Origin
 
-try:
-    import adbc_driver_manager
-    from adbc_driver_postgresql import dbapi
-except ImportError:  # an installation may leave it out
-    dbapi = None
+adbc_driver_manager = optional("adbc_driver_manager")
+dbapi: Any = optional("adbc_driver_postgresql.dbapi") if optional("pyarrow") else None
 
 Result = TypeVar("Result")
 # Types whose Arrow form holds what the other formats hold.

@@ -11,12 +11,10 @@ from services.query_executor.drivers import Column
 from services.query_executor.drivers.frames import Frame
 from services.query_executor.envelope import OPTIONS, distinct_names
 from services.query_executor.formats import Batch, Facts, frames
+from services.query_executor.optional import optional
 from services.query_executor.redact import REDACTED, Redactor
 
-try:
-    import pyarrow
-except ImportError:  # an installation may leave it out
-    pyarrow = None
+pyarrow = optional("pyarrow")
 
 MEDIA_TYPE: Final = "application/vnd.apache.arrow.stream"
 AVAILABLE: Final = pyarrow is not None

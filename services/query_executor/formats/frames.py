@@ -2,14 +2,10 @@
 
 from typing import Any, Final
 
+from services.query_executor.optional import optional
 from services.query_executor.redact import Redactor
 
-try:
-    import pyarrow
-    import pyarrow.compute as pc
-    from pyarrow import csv
-except ImportError:  # an installation may leave it out
-    pyarrow = None
+pyarrow, pc, csv = optional("pyarrow"), optional("pyarrow.compute"), optional("pyarrow.csv")
 
 AVAILABLE: Final = pyarrow is not None
 
