@@ -9,10 +9,13 @@ from asyncpg.types import BitString, Range
 
 from libs.common.db import Connection
 from services.query_executor.drivers import Row
-from services.query_executor.drivers.values import binary, document, integer, interval, jsonable, number, real
+from services.query_executor.drivers.values import binary, document, integer, interval, jsonable, number
 
 Convert = Callable[[Any], Any]
-_NATIVE: Final = frozenset({"bool", "int2", "int4", "text", "varchar", "bpchar", "name", "oid", "xml", "money"})
+# orjson writes NaN and infinite floats as null.
+_NATIVE: Final = frozenset(
+    {"bool", "int2", "int4", "float4", "float8", "text", "varchar", "bpchar", "name", "oid", "xml", "money"}
+)
 # What the client library gives for `infinity`.
 _END, _BEGINNING = datetime.max, datetime.min  # noqa: DTZ901 - the library's own marks
 
@@ -40,8 +43,6 @@ def _lsn(value: int) -> str:
 _SCALARS: Final[dict[str, Convert]] = {
     "int8": integer,
     "numeric": number,
-    "float4": real,
-    "float8": real,
     "timestamptz": _moment,
     "timestamp": _moment,
     "date": _day,

@@ -9,6 +9,7 @@ import orjson
 
 from services.query_executor.drivers import Column
 from services.query_executor.drivers.frames import Frame
+from services.query_executor.drivers.values import real
 from services.query_executor.envelope import OPTIONS, distinct_names
 from services.query_executor.formats import Batch, Facts, frames
 from services.query_executor.optional import optional
@@ -58,7 +59,7 @@ def arrow_type(column: Column) -> tuple[Any, Callable[[Any], Any]]:
     if column.type in _INTEGERS:
         return pyarrow.type_for_alias(_INTEGERS[column.type]), _number(int)
     if column.type in _REALS:
-        return pyarrow.type_for_alias(_REALS[column.type]), _number(float)
+        return pyarrow.type_for_alias(_REALS[column.type]), _number(real)
     others: dict[str, tuple[Any, Callable[[Any], Any]]] = {
         "bool": (pyarrow.bool_(), _moment),
         "date": (pyarrow.date32(), _moment),

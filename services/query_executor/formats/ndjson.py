@@ -36,7 +36,8 @@ class NdjsonWriter:
         """A line each."""
         assert not isinstance(rows, Frame)
         names = self._names
-        dumped = b"".join([orjson.dumps(dict(zip(names, row, strict=True)), option=_LINE) for row in rows])
+        dumps = orjson.dumps
+        dumped = b"".join([dumps(dict(zip(names, row)), None, _LINE) for row in rows])  # noqa: B905 - costs a tenth
         if not self._redactor.shows(dumped):
             return dumped
         clean = [self._redactor.value(dict(zip(names, row, strict=True))) for row in rows]
