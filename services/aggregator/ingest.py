@@ -16,7 +16,7 @@ from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.prepare import Arrival, prepare
 from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
-from services.aggregator.store import connectors, dirt, ingest, ledger, locks
+from services.aggregator.store import connectors, dirt, ingest, ledger, locks, records
 
 Doubt = Literal["empty", "rejected"]
 
@@ -63,10 +63,10 @@ class Ingest:
         await ingest.insert_pattern_tables(connection)
         await ingest.insert_pattern_table_keys(connection)
         await ingest.insert_pattern_columns(connection)
-        await ingest.drop_outdated(connection)
-        await ingest.remove_moved(connection)
-        await ingest.upsert_executions(connection, now)
-        await ingest.upsert_references(connection, now)
+        await records.drop_outdated(connection)
+        await records.remove_moved(connection)
+        await records.upsert_executions(connection, now)
+        await records.upsert_references(connection, now)
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         await ledger.add_numbers(connection, batch.numbers)
@@ -101,7 +101,7 @@ class Ingest:
         await ledger.raise_complete_sync(connection, key)
         gone = await ledger.retire_unseen(connection, key, now)
         seen = await ledger.confirm_references(connection, key, now)
-        await ingest.touch(connection, key.tenant_id, gone + seen)
+        await records.touch(connection, key.tenant_id, gone + seen)
         await ledger.note_retired(connection, key, len(gone))
         return len(gone), None
 
