@@ -22,7 +22,7 @@ from faststream.kafka import KafkaBroker
 from libs.common.clock import Clock, shifted_clock
 from libs.common.envelope import Envelope, new_envelope
 from libs.common.errors import TooLarge, Unavailable
-from libs.common.events import Event
+from libs.common.events import AnyEvent
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.settings import CommonSettings
@@ -109,7 +109,7 @@ class Publisher:
     async def send(
         self,
         topic: Topic,
-        event: Event,
+        event: AnyEvent,
         *,
         key: str,
         source: str | None = None,
@@ -122,7 +122,7 @@ class Publisher:
             _raise_first(await self.deliver([message], timeout=timeout))
         self._count(topic, 1)
 
-    async def send_many(self, topic: Topic, events: Iterable[tuple[str, Event, Mapping[str, str]]]) -> None:
+    async def send_many(self, topic: Topic, events: Iterable[tuple[str, AnyEvent, Mapping[str, str]]]) -> None:
         """(key, event, extensions) each; all acknowledged when this returns, else the first failure is raised.
 
         An extension `traceparent` takes the place of the current trace.
@@ -137,7 +137,7 @@ class Publisher:
         self._count(topic, sent)
 
     def _message(
-        self, topic: Topic, key: str, event: Event, extensions: Mapping[str, str], source: str | None
+        self, topic: Topic, key: str, event: AnyEvent, extensions: Mapping[str, str], source: str | None
     ) -> Message:
         envelope: Envelope = new_envelope(
             event,

@@ -30,9 +30,9 @@ from libs.common.dead_letter_limits import DeadLetterLimits
 from libs.common.decode import Decoder
 from libs.common.failures import RetryPolicy, is_transient
 from libs.common.messaging_metrics import MessagingMetrics
-from libs.common.records import E, Handler, InvalidRecord, InvalidRecords, Record
+from libs.common.records import E, Handler, InvalidRecord, InvalidRecords, Raw, Record
 from libs.common.settings import CommonSettings
-from libs.common.subscription import Carrier, DeadLetterHook, Raw, Subscription
+from libs.common.subscription import Carrier, DeadLetterHook, Subscription
 from libs.common.topics import Topic
 
 __all__ = [

@@ -4,9 +4,10 @@ Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -14,16 +15,24 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.events import Event
+from libs.common.events import AnyEvent
+from libs.common.scraped import ScrapedEvent
 
-Headers = Iterable[tuple[str, bytes | None]]
+Headers = Sequence[tuple[str, bytes | None]]
+HeaderMap = Mapping[str, bytes | None]
 
+TENANT: Final = "ce_tenant"
+TIME: Final = "ce_time"
 CONTENT_TYPE: Final = "content-type"
 TRACEPARENT: Final = "traceparent"
 _PREFIX: Final = "ce_"
 _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
+_PLAIN: Final = b"application/json"
 _SPEC_VERSION: Final = "1.0"
+_VERSION: Final = "ce_specversion"
+_CURRENT: Final = b"1.0"
+_WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -62,7 +71,12 @@ class Envelope:
     @classmethod
     def from_headers(cls, headers: Headers, fallback_id: str = "") -> Self:
         """What can be read of the headers. Never fails: what is missing or malformed is left out."""
-        plain = _texts(headers)
+        return cls.of_headers(header_map(headers), fallback_id)
+
+    @classmethod
+    def of_headers(cls, headers: HeaderMap, fallback_id: str) -> Self:
+        """The same of headers that are looked up by name already."""
+        plain = {name: _text(value) for name, value in headers.items()}
         attributes = {name.removeprefix(_PREFIX): text for name, text in plain.items() if name.startswith(_PREFIX)}
         attributes.setdefault(TRACEPARENT, plain.get(TRACEPARENT, ""))
         return cls._of(attributes, fallback_id)
@@ -81,7 +95,7 @@ class Envelope:
 
 
 def new_envelope(
-    event: Event, *, source: str, at: datetime, traceparent: str | None = None, extensions: Mapping[str, str] | None
+    event: AnyEvent, *, source: str, at: datetime, traceparent: str | None = None, extensions: Mapping[str, str] | None
 ) -> Envelope:
     """Envelope of an event of ours. An event with an `event_id` of its own keeps it when it is sent again."""
     own = getattr(event, "event_id", None)
@@ -97,21 +111,42 @@ def new_envelope(
     )
 
 
-def event_type(model: type[BaseModel]) -> str:
+def event_type(model: type[BaseModel | ScrapedEvent]) -> str:
     """CloudEvents type of a model: `tidemark.` and its name in snake case."""
     return "tidemark." + _WORD_START.sub("_", model.__name__).lower()
 
 
+def header_map(headers: Headers) -> HeaderMap:
+    """Headers by name in lower case; of several under one name the last."""
+    plain = dict(headers)
+    names = "".join(plain)
+    return plain if names.islower() and names.isascii() else {name.lower(): value for name, value in headers}
+
+
+def opened(
+    headers: HeaderMap, value: bytes, fallback_id: Callable[[], str]
+) -> tuple[UUID | None, bytes, Envelope | None]:
+    """Tenant that the envelope names, JSON body, and the envelope where it lay in the value. Raises EnvelopeError."""
+    content_type = headers.get(CONTENT_TYPE, _PLAIN)
+    if content_type != _PLAIN:
+        kind = _text(content_type).partition(";")[0].strip().lower()
+        if kind.startswith("application/cloudevents"):
+            if kind != _STRUCTURED:
+                raise EnvelopeError(
+                    "content-type: one JSON event per message is accepted, no batches, no other formats"
+                )
+            envelope, body = _open_structured(value, fallback_id())
+            return envelope.tenant, body, envelope
+    if headers.get(_VERSION, _CURRENT) != _CURRENT:
+        raise EnvelopeError(_WRONG_VERSION)
+    return (_tenant(headers[TENANT]) if TENANT in headers else None), value, None
+
+
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    plain = _texts(headers)
-    content_type = plain.get(CONTENT_TYPE, _JSON).partition(";")[0].strip().lower()
-    if content_type.startswith("application/cloudevents"):
-        if content_type != _STRUCTURED:
-            raise EnvelopeError("content-type: one JSON event per message is accepted, no batches, no other formats")
-        return _open_structured(value, fallback_id)
-    _check(plain.get("ce_specversion"), plain.get("ce_tenant"))
-    return Envelope.from_headers(headers, fallback_id), value
+    plain = header_map(headers)
+    _, body, structured = opened(plain, value, lambda: fallback_id)
+    return structured or Envelope.of_headers(plain, fallback_id), body
 
 
 def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
@@ -122,24 +157,28 @@ def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
         raise EnvelopeError("data: the structured CloudEvent holds no JSON object")
     attributes = {name: str(text) for name, text in event.items() if name != "data" and text is not None}
-    _check(attributes.get("specversion", ""), attributes.get("tenant"))
+    if attributes.get("specversion") != _SPEC_VERSION:
+        raise EnvelopeError(_WRONG_VERSION)
+    if "tenant" in attributes:
+        _tenant(attributes["tenant"].encode("utf-8", "replace"))
     return Envelope._of(attributes, fallback_id), orjson.dumps(event["data"])
 
 
-def _check(version: str | None, tenant: str | None) -> None:
-    if version is not None and version != _SPEC_VERSION:
-        raise EnvelopeError("specversion: only CloudEvents 1.0 is accepted")
-    if tenant is not None and _uuid(tenant) is None:
+@lru_cache(maxsize=1024)
+def _tenant(written: bytes | None) -> UUID:
+    tenant = _uuid(_text(written))
+    if tenant is None:
         raise EnvelopeError("tenant: is no UUID")
+    return tenant
 
 
 def is_structured(headers: Headers) -> bool:
     """Whether the value holds the envelope too."""
-    return _texts(headers).get(CONTENT_TYPE, "").lower().startswith(_STRUCTURED)
+    return _text(header_map(headers).get(CONTENT_TYPE)).lower().startswith(_STRUCTURED)
 
 
-def _texts(headers: Headers) -> dict[str, str]:
-    return {name.lower(): (value or b"").decode("utf-8", "replace") for name, value in headers}
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 def _uuid(text: str | None) -> UUID | None:
@@ -147,6 +186,12 @@ def _uuid(text: str | None) -> UUID | None:
         return UUID(text) if text else None
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=1024)
+def moment_of(written: bytes | None) -> datetime | None:
+    """The moment that a `ce_time` header names; None where it names none."""
+    return _moment(_text(written))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeAlias
+from typing import Generic
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from pydantic import ValidationError
 
@@ -18,17 +18,16 @@ from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
 from libs.common.dead_letter_limits import DeadLetterLimits
 from libs.common.decode import Decoder
-from libs.common.envelope import Envelope, EnvelopeError
+from libs.common.envelope import TRACEPARENT, EnvelopeError, header_map
 from libs.common.errors import TooLarge
 from libs.common.failures import RetryPolicy, describe
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import process_span
 from libs.common.partition_gate import PartitionGate, Verdict
-from libs.common.records import E, Handler, Record
+from libs.common.records import E, Handler, Raw, Record
 from libs.common.settle import HANDLED, Bad, GaveUp, Outcome, Patience, Settlement
 from libs.common.topics import Topic
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 
 # Below the time that the group waits for its members to join again (rebalance_timeout_ms).
@@ -98,8 +97,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         """Settle one batch of the consumer. Never raises, but for cancellation."""
         consumer = self.consumer()
         assert consumer is not None
-        for raw in batch:
-            self._next.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
+        self._next = _firsts(batch) | self._next
         self._idle.clear()
         self._since = time.monotonic()
         try:
@@ -118,7 +116,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
 
     async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
         decoded = [self._decode(raw) for raw in batch]
-        with process_span(self.topic.name, self._carrier.group, _traceparents(batch, decoded)):
+        with process_span(self.topic.name, self._carrier.group, len(batch), _traceparents(batch, decoded)):
             outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
             await self._handle(batch, decoded, outcomes)
             verdict = self._gate.judge(batch, outcomes)
@@ -236,21 +234,17 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         if not self._stopping:
             self._trouble = f"{self.topic.name}: {reason}; trying on"
             _log.warning("batch postponed", topic=self.topic.name, error=reason)
-        firsts: dict[TopicPartition, int] = {}
-        for raw in batch:
-            firsts.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
-        for place, offset in firsts.items():
+        for place, offset in _firsts(batch).items():
             with suppress(IllegalStateError):
                 consumer.seek(place, offset)
 
     def _count(self, decoded: Sequence[Record[E] | Outcome], outcomes: Sequence[Outcome | None]) -> None:
-        metrics, now = self._carrier.metrics, self._carrier.clock()
+        metrics = self._carrier.metrics
         done = [each for each, outcome in zip(decoded, outcomes, strict=True) if outcome is HANDLED]
         metrics.handled.labels(self.topic.name).inc(len(done))
-        age = metrics.event_age.labels(self.topic.name)
-        for each in done:
-            if isinstance(each, Record) and each.envelope.time is not None:
-                age.observe(max(0.0, (now - each.envelope.time).total_seconds()))
+        metrics.event_age.observe(
+            self.topic.name, self._carrier.clock(), [each.sent_at for each in done if isinstance(each, Record)]
+        )
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish and commit; interrupt its retries."""
@@ -285,8 +279,16 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             self._carrier.metrics.lag.labels(self.topic.name, str(place.partition)).set(max(0, end - done))
 
 
+def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
+    """Offset of the first record of each partition."""
+    firsts = {raw.partition: raw.offset for raw in reversed(batch)}
+    return {TopicPartition(batch[0].topic, partition): offset for partition, offset in firsts.items()} if batch else {}
+
+
 def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:
-    return [
-        each.envelope.traceparent if isinstance(each, Record) else Envelope.from_headers(raw.headers).traceparent
+    """Those of the batch, in order, each once."""
+    found = [
+        each.traceparent if isinstance(each, Record) else header_map(raw.headers).get(TRACEPARENT)
         for raw, each in zip(batch, decoded, strict=True)
     ]
+    return [each.decode("ascii", "replace") if each else None for each in dict.fromkeys(found)]

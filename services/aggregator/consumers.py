@@ -33,7 +33,7 @@ def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
     """Register what this service reads; records of deleted tenants are dropped."""
 
     async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
-        await ingest.ingest([Arrival(each.event, each.envelope.time or each.timestamp) for each in records])
+        await ingest.ingest([Arrival(each.event, each.said_at) for each in records])
 
     async def on_bi_query_buried(letter: DeadLetter) -> None:
         place = place_of(letter)
