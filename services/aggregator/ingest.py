@@ -16,7 +16,7 @@ from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.prepare import Arrival, prepare
 from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
-from services.aggregator.store import connectors, dirt, ingest, ledger, locks, records
+from services.aggregator.store import connectors, counters, dirt, ingest, ledger, locks, records
 
 Doubt = Literal["empty", "rejected"]
 
@@ -46,12 +46,13 @@ class Ingest:
             batch.rename(await self._erased.pseudonyms(connection, batch.people()))
             await self._store(connection, batch)
             await self._settle(connection, batch)
-            await dirt.mark_touched(connection, now)
+            await counters.apply(connection, now, {key.tenant_id for key in batch.connectors()})
         self._metrics.refused.inc(batch.refused)
         self._metrics.stored.inc(len(batch.records))
 
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)
+        await records.open_changes(connection)
         keys = set(keys)
         await locks.share_tenants(connection, {key.tenant_id for key in keys})
         await locks.hold_connectors(connection, keys)
@@ -99,11 +100,10 @@ class Ingest:
             self._metrics.retirements_skipped.inc()
             return 0, doubt
         await ledger.raise_complete_sync(connection, key)
-        gone = await ledger.retire_unseen(connection, key, now)
-        seen = await ledger.confirm_references(connection, key, now)
-        await records.touch(connection, key.tenant_id, gone + seen)
-        await ledger.note_retired(connection, key, len(gone))
-        return len(gone), None
+        gone = await records.retire_unseen(connection, key, now)
+        await records.confirm_references(connection, key, now)
+        await ledger.note_retired(connection, key, gone)
+        return gone, None
 
     async def _announce(
         self, connection: Connection, outcome: ledger.Outcome, retired: int, kept: Doubt | None = None
@@ -129,7 +129,7 @@ class Ingest:
             await self._begin(connection, [ConnectorKey(key.tenant_id, key.connector_id)])
             await ledger.add_numbers(connection, {key: Numbers(rejected={job_seq})})
             await self._close_if_complete(connection, key, asked=False)
-            await dirt.mark_touched(connection, self._clock())
+            await counters.apply(connection, self._clock(), [key.tenant_id])
 
     async def close_overdue(self) -> int:
         """Close as partial what waits too long for records that do not come; number of jobs closed."""
@@ -152,14 +152,15 @@ class Ingest:
             # A transaction each: marks of several connectors in one would be written in no order.
             async with self._database.work() as connection:
                 await self._begin(connection, [ConnectorKey(event.tenant, event.id)])
-                if await connectors.upsert_connector(connection, event):
-                    await self._apply(connection, event)
+                switched = await connectors.upsert_connector(connection, event)
+                if switched is not None:
+                    await self._apply(connection, event, switched)
 
-    async def _apply(self, connection: Connection, event: ConnectorChanged) -> None:
+    async def _apply(self, connection: Connection, event: ConnectorChanged, switched: bool) -> None:
         now = self._clock()
         if event.deleted:
-            await ledger.retire_connector(connection, event.tenant, event.id, now)
-        await dirt.mark_connector(connection, event.tenant, event.id, now)
+            await records.retire_connector(connection, event.tenant, event.id, now)
+        await counters.apply_connector(connection, event.tenant, event.id, now, switched=switched)
 
     async def mark(self, events: Sequence[UsageRecompute]) -> None:
         """Mark what somebody wants refreshed."""

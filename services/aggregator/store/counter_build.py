@@ -1,0 +1,160 @@
+"""Counters from rows, and the window that they hold for."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from libs.common.db import Connection
+from services.aggregator.store import counters
+from services.aggregator.store.counter_sql import LABELS, USER_KEY, key_of
+
+_PATTERNS: Final = f"""
+INSERT INTO product_pattern (tenant_id, pattern_id, product_id, connector_id, labels)
+SELECT k.tenant_id, k.pattern_id, c.product_id, k.connector_id, {LABELS} AS labels
+FROM product_table_key c
+JOIN pattern_table_key k ON k.tenant_id = c.tenant_id AND k.match_key = c.match_key
+ AND (c.connector_id IS NULL OR c.connector_id = k.connector_id)
+LEFT JOIN (pattern_table t JOIN pattern_column u
+           ON u.tenant_id = t.tenant_id AND u.pattern_id = t.pattern_id AND u.table_key = t.table_key)
+  ON t.tenant_id = k.tenant_id AND t.pattern_id = k.pattern_id AND t.table_key = k.table_key
+WHERE c.tenant_id = $1 AND c.product_id = ANY($2::uuid[]) AND c.whole
+GROUP BY k.tenant_id, k.pattern_id, c.product_id, k.connector_id"""  # noqa: S608
+
+_COUNTERS: Final = f"""
+WITH target AS MATERIALIZED (
+    SELECT p.tenant_id, p.pattern_id, p.product_id, p.connector_id, p.labels,
+           coalesce(n.counts_executions, true) AS counted
+    FROM product_pattern p LEFT JOIN connector n ON n.tenant_id = p.tenant_id AND n.id = p.connector_id
+    WHERE p.tenant_id = $1 AND p.product_id = ANY($2::uuid[])
+), executed AS MATERIALIZED (
+    SELECT q.pattern_id, q.executed_by, count(*) AS n, sum(q.execution_count) AS amount
+    FROM (SELECT DISTINCT pattern_id FROM target WHERE counted) AS t
+    JOIN query_log q ON q.tenant_id = $1 AND q.pattern_id = t.pattern_id AND q.executed_at >= $3
+    GROUP BY q.pattern_id, q.executed_by
+), pattern AS MATERIALIZED (
+    SELECT pattern_id, sum(amount) AS amount FROM executed GROUP BY pattern_id
+), users AS (
+    INSERT INTO product_user (tenant_id, product_id, user_key, n)
+    SELECT $1, t.product_id, {USER_KEY.format("$1", "e.executed_by")}, sum(e.n)
+    FROM executed e JOIN target t ON t.pattern_id = e.pattern_id AND t.counted
+    WHERE e.executed_by IS NOT NULL GROUP BY t.product_id, e.executed_by
+    RETURNING product_id
+), columns AS (
+    INSERT INTO product_column (tenant_id, product_id, label_key, label, n)
+    SELECT $1, t.product_id, {key_of("l.label")}, l.label, sum(e.amount)
+    FROM pattern e JOIN target t ON t.pattern_id = e.pattern_id AND t.counted
+    CROSS JOIN LATERAL unnest(t.labels) AS l (label)
+    GROUP BY t.product_id, l.label
+), charts AS (
+    INSERT INTO product_chart (tenant_id, product_id, connector_id, chart_key, n)
+    SELECT $1, t.product_id, t.connector_id, r.chart_key, count(*)
+    FROM target t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
+    WHERE r.retired_at IS NULL AND r.seen_at >= $3
+    GROUP BY t.product_id, t.connector_id, r.chart_key
+    RETURNING product_id
+), newest AS (
+    SELECT t.product_id, max(q.executed_at) AS last_at FROM target t
+    CROSS JOIN LATERAL (
+        SELECT executed_at FROM query_log WHERE tenant_id = $1 AND pattern_id = t.pattern_id
+        ORDER BY executed_at DESC LIMIT 1
+    ) AS q
+    WHERE t.counted GROUP BY t.product_id
+), seen AS (
+    SELECT t.product_id, max(r.seen_at) AS until
+    FROM target t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
+    WHERE r.retired_at IS NULL GROUP BY t.product_id
+)
+UPDATE product_state s SET
+    stale = false, last_at = n.last_at, seen_until = e.until,
+    executions = coalesce(x.amount, 0), users = coalesce(u.n, 0), charts = coalesce(c.n, 0)
+FROM unnest($2::uuid[]) AS p (id)
+LEFT JOIN (SELECT t.product_id, sum(x.amount) AS amount FROM pattern x JOIN target t USING (pattern_id)
+           WHERE t.counted GROUP BY t.product_id) AS x ON x.product_id = p.id
+LEFT JOIN (SELECT product_id, count(*) AS n FROM users GROUP BY product_id) AS u ON u.product_id = p.id
+LEFT JOIN (SELECT product_id, count(*) AS n FROM charts GROUP BY product_id) AS c ON c.product_id = p.id
+LEFT JOIN newest n ON n.product_id = p.id
+LEFT JOIN seen e ON e.product_id = p.id
+WHERE s.tenant_id = $1 AND s.product_id = p.id"""  # noqa: S608
+
+_TABLES: Final = ("product_pattern", "product_user", "product_column", "product_chart")
+
+# A tenant's connectors by hops over an index, then the rows of each in a span of time.
+_SPAN: Final = """
+WITH RECURSIVE source (connector_id) AS (
+    (SELECT connector_id FROM query_log WHERE tenant_id = $2 ORDER BY connector_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.connector_id FROM query_log q WHERE q.tenant_id = $2 AND q.connector_id > s.connector_id
+            ORDER BY q.connector_id LIMIT 1)
+    FROM source s WHERE s.connector_id IS NOT NULL
+)
+SELECT q.tenant_id, q.pattern_id, $5::int AS sign, q.executed_at AS at, q.executed_by, q.execution_count AS amount,
+       NULL::uuid AS chart_key
+FROM source s
+JOIN query_log q ON q.tenant_id = $2 AND q.connector_id = s.connector_id AND q.executed_at >= $3 AND q.executed_at < $4
+UNION ALL
+SELECT tenant_id, pattern_id, $5::int, seen_at, NULL, 0, chart_key FROM bi_reference
+WHERE tenant_id = $2 AND seen_at >= $3 AND seen_at < $4 AND retired_at IS NULL"""
+
+
+async def window(connection: Connection, tenant: UUID) -> datetime | None:
+    """Since when a tenant's counters count."""
+    since: datetime | None = await connection.fetchval("SELECT since FROM usage_window WHERE tenant_id = $1", tenant)
+    return since
+
+
+async def slide(connection: Connection, tenant: UUID, since: datetime, step: timedelta) -> bool:
+    """Move a tenant's window towards `since`, by no more than `step`; whether it is there. The caller holds it."""
+    before = await window(connection, tenant)
+    if before is None:
+        await connection.execute("INSERT INTO usage_window (tenant_id, since) VALUES ($1, $2)", tenant, since)
+        return True
+    after = min(since, before + step) if since > before else max(since, before - step)
+    if after < before:
+        await _set_window(connection, tenant, after)
+        await counters.move(connection, _SPAN, tenant, after, before, 1, follow_last=False)
+    elif after > before:
+        await counters.move(connection, _SPAN, tenant, before, after, -1, follow_last=False)
+        await _set_window(connection, tenant, after)
+    return after == since
+
+
+async def _set_window(connection: Connection, tenant: UUID, since: datetime) -> None:
+    await connection.execute("UPDATE usage_window SET since = $2 WHERE tenant_id = $1", tenant, since)
+
+
+async def stale_products(connection: Connection, tenant: UUID, space: UUID, limit: int) -> list[UUID]:
+    """Some products of a space whose counters do not hold."""
+    rows = await connection.fetch(
+        "SELECT product_id FROM product_state WHERE tenant_id = $1 AND space_id = $2 AND stale LIMIT $3",
+        tenant,
+        space,
+        limit,
+    )
+    return [row["product_id"] for row in rows]
+
+
+async def build(connection: Connection, tenant: UUID, products: Sequence[UUID]) -> None:
+    """Build the counters of products from the rows. The caller holds the tenant's window or its claims."""
+    since = await window(connection, tenant)
+    assert since is not None
+    # The version before this one doubts without the window's lock.
+    await connection.execute(
+        """SELECT FROM product_state WHERE tenant_id = $1 AND product_id = ANY($2::uuid[])
+           ORDER BY product_id FOR UPDATE""",
+        tenant,
+        products,
+    )
+    await forget(connection, tenant, products)
+    await connection.execute(_PATTERNS, tenant, products)
+    await connection.execute(_COUNTERS, tenant, products, since)
+
+
+async def forget(connection: Connection, tenant: UUID, products: Sequence[UUID]) -> None:
+    """Remove all counters of products but their states."""
+    for table in _TABLES:
+        await connection.execute(
+            f"DELETE FROM {table} WHERE tenant_id = $1 AND product_id = ANY($2::uuid[])",  # noqa: S608
+            tenant,
+            products,
+        )
