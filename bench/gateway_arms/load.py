@@ -10,10 +10,13 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
+
+PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,7 @@ class _Connection(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of asyncio's
         self._ask()
 
     def _ask(self) -> None:
@@ -105,7 +107,8 @@ async def _run(load: Load) -> Round:
         return _Connection(request, began + load.seconds, latencies)
 
     made = [await loop.create_connection(connection, host, port) for _ in range(load.connections)]
-    await asyncio.gather(*(protocol.done for _, protocol in made))
+    async with asyncio.timeout(load.seconds + PATIENCE):
+        await asyncio.gather(*(protocol.done for _, protocol in made))
     seconds = time.perf_counter() - began
     cuts = statistics.quantiles(latencies, n=100)
     return Round(len(latencies), len(latencies) / seconds, cuts[49] * 1e3, cuts[98] * 1e3, sum(os.times()[:2]))

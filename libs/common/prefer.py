@@ -32,7 +32,7 @@ def wait_seconds(prefer: str | None) -> float:
     return 0.0 if "respond-async" in preferences else DEFAULT_WAIT_SECONDS
 
 
-def _wait_of_request(prefer: Annotated[str | None, Header()] = None) -> float:
+async def _wait_of_request(prefer: Annotated[str | None, Header()] = None) -> float:
     return wait_seconds(prefer)
 
 
