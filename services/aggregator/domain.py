@@ -114,7 +114,9 @@ def in_utc(moment: datetime) -> datetime:
 
 def storable(text: str | None) -> str | None:
     """Without what Postgres does not take in a text."""
-    return text if text is None else _UNSTORABLE.sub("\ufffd", text)
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def chart_key(resource_type: str, resource_id: str, dashboard_id: str | None) -> UUID:

@@ -1,18 +1,23 @@
 """Storing a batch: COPY into staging tables of the session, then one set-based statement per target, by key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from libs.common.db import Connection
 from services.aggregator.rows import (
     Batch,
+    Pattern,
     StagedColumn,
     StagedPattern,
     StagedRecord,
     StagedTable,
     StagedTableKey,
 )
+
+PatternKey = tuple[UUID, UUID]
+Versions = dict[PatternKey, int]
 
 # COPY into a table with row-level security is refused, hence temporary tables; they empty themselves at commit.
 _STAGING = """
@@ -47,14 +52,57 @@ async def _copy(connection: Connection, table: str, kind: type[NamedTuple], rows
     await connection.copy_records_to_table(table, records=rows, columns=columns, schema_name="pg_temp")
 
 
-async def stage(connection: Connection, batch: Batch) -> None:
-    """Copy a batch into the staging tables."""
-    patterns = batch.patterns.values()
+async def stage_records(connection: Connection, batch: Batch) -> None:
+    """Copy a batch's records into their staging table."""
     await _copy(connection, "stage_record", StagedRecord, batch.records.values())
+
+
+async def stage_patterns(connection: Connection, patterns: Collection[Pattern]) -> None:
+    """Copy patterns with all that belongs to them into their staging tables."""
     await _copy(connection, "stage_pattern", StagedPattern, (pattern.row for pattern in patterns))
     await _copy(connection, "stage_table", StagedTable, (row for pattern in patterns for row in pattern.tables))
     await _copy(connection, "stage_table_key", StagedTableKey, (row for pattern in patterns for row in pattern.keys))
     await _copy(connection, "stage_column", StagedColumn, (row for pattern in patterns for row in pattern.columns))
+
+
+async def versions(connection: Connection, patterns: Iterable[PatternKey]) -> Versions:
+    """The version of each of these patterns that is stored: another one where it was removed and came again."""
+    keys = list(patterns)
+    rows = await connection.fetch(
+        """SELECT p.tenant_id, p.id, p.xmin FROM unnest($1::uuid[], $2::uuid[]) AS wanted (tenant_id, id)
+           JOIN sql_pattern p ON p.tenant_id = wanted.tenant_id AND p.id = wanted.id""",
+        [tenant for tenant, _ in keys],
+        [pattern for _, pattern in keys],
+    )
+    return {(row["tenant_id"], row["id"]): row["xmin"] for row in rows}
+
+
+class StoredPatterns:
+    """What this process knows to be committed, by the version of each pattern. Bounded; starts afresh when full.
+
+    It is asked within the transaction that found the versions, so a pattern that went (its tenant was removed, the
+    database came back from a backup) is not taken for stored.
+    """
+
+    def __init__(self, limit: int = 20_000) -> None:
+        self._limit = limit
+        self._known: dict[PatternKey, tuple[int, frozenset[StagedColumn]]] = {}
+
+    def lacking(self, patterns: Mapping[PatternKey, Pattern], found: Versions) -> dict[PatternKey, Pattern]:
+        """Those of which a row, key or column may not be stored."""
+        return {key: pattern for key, pattern in patterns.items() if not self._holds(key, pattern, found.get(key))}
+
+    def _holds(self, key: PatternKey, pattern: Pattern, version: int | None) -> bool:
+        known = self._known.get(key)
+        return known is not None and known[0] == version and pattern.columns <= known[1]
+
+    def note(self, patterns: Mapping[PatternKey, Pattern], found: Versions) -> None:
+        """The transaction that stored these is committed."""
+        if len(self._known) + len(patterns) > self._limit:
+            self._known.clear()
+        for key, pattern in patterns.items():
+            version, columns = self._known.get(key, (None, frozenset()))
+            self._known[key] = (found[key], pattern.columns | columns if version == found[key] else pattern.columns)
 
 
 async def insert_patterns(connection: Connection, now: datetime) -> None:

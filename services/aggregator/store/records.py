@@ -48,6 +48,19 @@ async def open_changes(connection: Connection) -> None:
     await connection.execute(_STAGING)
 
 
+async def any_moved(connection: Connection) -> bool:
+    """Whether a staged resource was the other kind of record before."""
+    return bool(
+        # Each is looked up by its key: a join would read all references, however many there are.
+        await connection.fetchval(
+            """SELECT EXISTS (
+                   SELECT FROM stage_record AS s WHERE CASE WHEN s.executed_at IS NULL
+                   THEN EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
+                   ELSE EXISTS (SELECT FROM bi_reference WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0) END)"""
+        )
+    )
+
+
 async def drop_outdated(connection: Connection) -> None:
     """Unstage what the other table knows better: a resource may have turned from reference to execution or back."""
     for table, is_execution in (("query_log", False), ("bi_reference", True)):
