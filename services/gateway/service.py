@@ -57,8 +57,7 @@ class Admission:
         route, connector_type = match.route, None
         if route.needs is not Needs.TENANT:
             connector_id = match.uuid("connector_id")
-            async with self.database.tenant(tenant) as connection:
-                connector = await store.connector_facts(connection, tenant, connector_id)
+            connector = await store.connector_facts(self.database.api, tenant, connector_id)
             if connector is None:
                 raise NotFound("There is no such connector.")
             connector_type = connector.type
