@@ -7,6 +7,7 @@ administrators send. A fifth of the rows carries a BI tool's comment, one in twe
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -42,13 +43,23 @@ class _Pattern:
     slots: tuple[str, ...]
 
 
-def generate(rows: int, seed: int, mark: str = "") -> list[LogRow]:
-    """A log of so many rows; with a mark every literal and comment holds it or the digits 4711."""
+def generate(rows: int, seed: int, mark: str = "", only: Dialect | None = None) -> list[LogRow]:
+    """A log of so many rows, of one dialect only where it is given.
+
+    With a mark every literal and comment holds it or the digits 4711.
+    """
+    return list(stream(rows, seed, mark, only))
+
+
+def stream(rows: int, seed: int, mark: str = "", only: Dialect | None = None) -> Iterator[LogRow]:
+    """As `generate`, row by row."""
     draw = random.Random(seed)  # noqa: S311 - a benchmark's log
     patterns, literals = _patterns(seed), Literals(draw, mark)
-    weights = list(accumulate(1 / (rank + 1) ** _EXPONENT for rank in range(len(patterns))))
-    chosen = draw.choices(range(len(patterns)), cum_weights=weights, k=rows)
-    return [LogRow(_row(draw, patterns[number], literals), patterns[number].dialect, number) for number in chosen]
+    fitting = [number for number, pattern in enumerate(patterns) if only in (None, pattern.dialect)]
+    weights = list(accumulate(1 / (rank + 1) ** _EXPONENT for rank in range(len(fitting))))
+    chosen = draw.choices(fitting, cum_weights=weights, k=rows)
+    for number in chosen:
+        yield LogRow(_row(draw, patterns[number], literals), patterns[number].dialect, number)
 
 
 def _row(draw: random.Random, pattern: _Pattern, literals: Literals) -> str:
