@@ -1,81 +1,54 @@
 """All that usage analytics takes from one statement, in one call."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from sqlglot import exp
 
-from libs.common.sql.anonymise import Scrubbed, cap, scrub
+from libs.common.sql.anonymise import Scrubbed, scrub
 from libs.common.sql.columns import columns_of
-from libs.common.sql.dialects import TRAITS, Dialect
+from libs.common.sql.dialects import Dialect
 from libs.common.sql.fallback import tables_by_words
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct, fold
 from libs.common.sql.parse import parse, unwrap
+from libs.common.sql.patterns import Analysis, Pattern, seen
 from libs.common.sql.tables import tables_of
 from libs.common.sql.words import tokenise
 
 _FIELD: Final = "\x1f"
 _PART: Final = "\x1e"
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """What one statement says without its literals.
-
-    `tables` are all real tables that it names, read or written; `columns` only those that can be
-    placed in one. `parsed` is false where words alone had to do. `comment` is what a BI tool wrote
-    around the statement; it may hold anything and must not be stored.
-    """
-
-    text: str
-    truncated: bool
-    tables: tuple[TableName, ...]
-    columns: tuple[ColumnRef, ...]
-    parsed: bool
-    comment: str | None
-
-
-def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
-    """Anonymise a statement and find its tables and columns; never raises, whatever the text."""
-    scrubbed = scrub(sql, dialect)
-    text, truncated = cap(scrubbed.text, TRAITS[dialect])
-    found = _KNOWN.get((scrubbed.text, dialect, names))
-    if found is None:
-        found = _find(scrubbed, dialect, names)
-        if not _tables_may_lie_in_literals(scrubbed.text, dialect):
-            _KNOWN.put((scrubbed.text, dialect, names), found)
-    return Analysis(text, truncated, found.tables, found.columns, found.parsed, scrubbed.comment)
+# Connectors of one dialect, each with its default schema, share patterns.
+_MOST_NAMES: Final = 64
 
 
 class _Found(NamedTuple):
-    """What depends on the statement's text without literals alone, and so is found once per pattern."""
-
     tables: tuple[TableName, ...]
     columns: tuple[ColumnRef, ...]
     parsed: bool
 
 
-class _Patterns:
-    """Patterns seen lately. Bounded by count and length; starts afresh when full, which costs one parse each."""
+def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
+    """Anonymise a statement and find its tables and columns; never raises, whatever the text.
 
-    def __init__(self, limit: int = 10_000, longest: int = 16_384) -> None:
-        self._limit = limit
-        self._longest = longest
-        self._found: dict[tuple[str, Dialect, DefaultNames], _Found] = {}
-
-    def get(self, key: tuple[str, Dialect, DefaultNames]) -> _Found | None:
-        return self._found.get(key)
-
-    def put(self, key: tuple[str, Dialect, DefaultNames], found: _Found) -> None:
-        if len(self._found) >= self._limit:
-            self._found.clear()
-        if len(key[0]) <= self._longest:
-            self._found[key] = found
+    Safe in threads. What depends on the text without literals alone is found once per pattern.
+    """
+    pattern, comment, scrubbed = seen(sql, dialect)
+    found = pattern.analyses.get(names)
+    if found is None:
+        found = _analysed(pattern, scrubbed or scrub(sql, dialect), dialect, names)
+    if comment is None:
+        return found
+    return Analysis(found.text, found.truncated, found.tables, found.columns, found.parsed, comment)
 
 
-_KNOWN: Final = _Patterns()
+def _analysed(pattern: Pattern, scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> Analysis:
+    found = Analysis(pattern.text, pattern.truncated, *_find(scrubbed, dialect, names), None)
+    if not _tables_may_lie_in_literals(scrubbed.text, dialect):
+        if len(pattern.analyses) >= _MOST_NAMES:
+            pattern.analyses.clear()
+        pattern.analyses[names] = found
+    return found
 
 
 def _find(scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> _Found:

@@ -31,11 +31,11 @@ def fold_signs(text: str, traits: Traits) -> str:
 
 
 def fold_lists(text: str, traits: Traits) -> str:
-    """`IN (?, ?)` to `IN (?)`, and equal rows of VALUES or of a row-wise IN to one."""
+    """`IN (?, ?)` to `IN (?)`, `[?, ?]` to `[?]`, and equal rows of VALUES or of a row-wise IN to one."""
     before = ""
     while before != text:
         before = text
-        text = _lists(traits.quoted).sub(lambda m: f"{m['word']} (?)" if m["word"] else m[0], text)
+        text = _lists(traits.quoted).sub(_one_hole, text)
         text = _rows(traits.quoted).sub(partial(_equal_rows_once, quoted=traits.quoted), text)
     return text
 
@@ -66,7 +66,15 @@ def _without_sign(match: re.Match[str]) -> str:
 
 @cache
 def _lists(quoted: str) -> re.Pattern[str]:
-    return re.compile(rf"{quoted}|(?<![\w$.@#])(?P<word>in)\s*+\(\s*+\?(?:\s*+,\s*+\?)*+\s*+\)", re.IGNORECASE)
+    holes = r"\s*+\?(?:\s*+,\s*+\?)*+\s*+"
+    lists = rf"(?<![\w$.@#])(?P<word>in|any)\s*+\({holes}\)|(?P<array>\[){holes}\]"
+    return re.compile(f"{quoted}|{lists}", re.IGNORECASE)
+
+
+def _one_hole(match: re.Match[str]) -> str:
+    if match["word"]:
+        return f"{match['word']} (?)"
+    return "[?]" if match["array"] else match[0]
 
 
 @cache

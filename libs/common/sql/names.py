@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from libs.common.sql.dialects import TRAITS, Case, Dialect
@@ -25,16 +24,14 @@ class Identifier(NamedTuple):
     quoted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultNames:
+class DefaultNames(NamedTuple):
     """What a connector's session completes short names with, already in the dialect's stored form."""
 
     catalog: str | None
     schema_search_path: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TableName:
+class TableName(NamedTuple):
     """A table by 1 to 3 parts (catalog, schema, table), folded by the dialect's rule."""
 
     parts: tuple[str, ...]
@@ -45,8 +42,7 @@ class TableName:
         return ".".join(_displayed(part) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ColumnRef:
+class ColumnRef(NamedTuple):
     """A column of a real table, folded by the dialect's rule for columns."""
 
     table: TableName
