@@ -29,6 +29,8 @@ ROWS = int(os.environ.get("BENCH_CHAIN_ROWS", "1000000"))
 AIM_ROWS_A_SECOND = 1_000_000 / 60
 _PROCESSES = ("postgres", "warehouse", "kafka", "setup", "gateway", "log_miner", "aggregator")
 _PRODUCTS = 20
+_SLOWEST = """SELECT total_exec_time / 1000 AS seconds, calls, left(regexp_replace(query, '\\s+', ' ', 'g'), 90) AS text
+FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT $1"""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,17 @@ async def _log_file(warehouse: DemoWarehouse) -> Path:
         await admin.close()
 
 
+async def _slowest(stack: Stack, count: int = 8) -> list[str]:
+    """The platform's statements that took most, by the server's own account."""
+    admin = await asyncpg.connect(stack.infrastructure.postgres.dsn())
+    try:
+        await admin.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        rows = await admin.fetch(_SLOWEST, count)
+    finally:
+        await admin.close()
+    return [f"CHAIN statement_s={row['seconds']:.1f} calls={row['calls']} text={row['text']}" for row in rows]
+
+
 async def _describe(gateway: Gateway, tables: list[str]) -> None:
     await gateway.ensure("/spaces", {"name": "Bench", "slug": "bench"})
     for number in range(_PRODUCTS):
@@ -82,7 +95,7 @@ async def _finished(gateway: Gateway, job: dict[str, Any], began: float) -> tupl
     read_at = 0.0
     while True:
         job = await gateway.get(f"/mining-jobs/{job['id']}")
-        if job["phase"] != "reading" and not read_at:
+        if job["phase"] not in ("waiting", "reading") and not read_at:
             read_at = time.monotonic() - began
         if job["state"] not in ("pending", "running"):
             return job, read_at
@@ -107,7 +120,7 @@ async def _chain(stack: Stack) -> list[Result]:
         took = time.monotonic() - began
         watching.cancel()
     print(f"CHAIN rows={ROWS} log_mb={size / 1e6:.0f} read_s={read:.1f} stored_s={took:.1f} state={job['state']}")
-    print(*watch.lines(took), sep="\n")
+    print(*watch.lines(took), *await _slowest(stack), sep="\n")
     if job["state"] != "completed" or job["rows_upserted"] < ROWS:
         raise RuntimeError(f"the chain lost rows: {job}")
     rate = ROWS / took
