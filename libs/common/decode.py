@@ -7,7 +7,8 @@ from uuid import UUID
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from libs.common.envelope import EnvelopeError, header_map, opened
+from libs.common.clock import rfc3339
+from libs.common.envelope import PLAIN, EnvelopeError, marks, named_tenant, open_value
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
 from libs.common.scraped_reading import read_record
@@ -24,15 +25,22 @@ class Decoder(Generic[E]):
 
     def __call__(self, raw: Raw) -> Record[E]:
         """Raises EnvelopeError or ValidationError; nothing else that a message could cause."""
-        headers = header_map(raw.headers)
-        tenant, body, structured = opened(headers, raw.value or b"", lambda: fallback_id(self._topic, raw))
+        content_type, version, name, time, traceparent = marks(raw.headers)
+        body, envelope = raw.value or b"", None
+        if content_type != PLAIN and (found := open_value(content_type, body, fallback_id(self._topic, raw))):
+            envelope, body = found
+            tenant = envelope.tenant
+            time = rfc3339(envelope.time).encode() if envelope.time else None
+            traceparent = (envelope.traceparent or "").encode()
+        else:
+            tenant = named_tenant(version, name)
         try:
             event = self._read(body)
         except ValidationError:
             event = self._completed(body, tenant or self._default_tenant)
-        if tenant is not None and tenant != event.tenant:
+        if tenant is not None and tenant.int != event.tenant.int:
             raise EnvelopeError("tenant: header and body name different tenants")
-        return Record(event, self._topic, raw, headers, structured)
+        return Record(event, self._topic, raw, time, traceparent, envelope)
 
     def _completed(self, body: bytes, tenant: UUID | None) -> E:
         """The event of a body that names no tenant itself. Raises the failure again where that is not the reason."""

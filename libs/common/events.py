@@ -49,6 +49,10 @@ class Event(BaseModel):
 
     tenant: UUID
 
+    def to_json(self) -> bytes:
+        """Its JSON in UTF-8, the value of a message."""
+        return self.model_dump_json().encode()
+
 
 AnyEvent: TypeAlias = Event | ScrapedEvent
 

@@ -1,8 +1,7 @@
 """Metrics of producing, consuming, dead letters and the outbox. Labels name topics without an installation's prefix."""
 
 from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
@@ -24,10 +23,10 @@ class EventAges(Collector):
         self._topics: dict[str, tuple[list[int], float]] = {}
         registry.register(self)
 
-    def observe(self, topic: str, now: datetime, moments: Sequence[datetime | None]) -> None:
-        """Records of these moments were handled now; None is not counted, the future has age 0."""
+    def observe(self, topic: str, now: datetime, moments: Iterable[tuple[datetime | None, int]]) -> None:
+        """So many records of each moment were handled now; None is not counted, the future has age 0."""
         counts, total = self._topics.get(topic) or ([0] * (len(_AGE_BUCKETS) + 1), 0.0)
-        for moment, count in Tally(moments).items():
+        for moment, count in moments:
             if moment is not None:
                 age = max(0.0, (now - moment).total_seconds())
                 counts[bisect_left(_AGE_BUCKETS, age)] += count

@@ -1,5 +1,6 @@
 """How a service's process runs: logs, traces, then its application until SIGTERM."""
 
+import gc
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -12,9 +13,15 @@ from libs.common.telemetry import setup_logging, setup_tracing
 S = TypeVar("S", bound=ServiceSettings)
 
 
+def calm_collector() -> None:
+    """Look for cycles less often: a batch of records is 50,000 objects that are all in use and hold no cycle."""
+    gc.set_threshold(100_000, 10, 10)
+
+
 def run(service: str, settings_model: type[S], build: Callable[[S], ASGIApp]) -> None:
     """Read the settings from the environment, build the application, serve it."""
     settings = settings_model()
+    calm_collector()
     setup_logging(service, settings)
     setup_tracing(service, settings)
     serve(build(settings), settings)

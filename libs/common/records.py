@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
-from libs.common.envelope import TIME, TRACEPARENT, Envelope, HeaderMap, moment_of
+from libs.common.envelope import Envelope, moment_of
 from libs.common.events import AnyEvent
 
 E = TypeVar("E", bound=AnyEvent)
@@ -20,7 +20,8 @@ class Record(Struct, Generic[E], frozen=True, gc=False):
     event: E
     topic: str
     raw: Raw
-    headers: HeaderMap
+    written_time: bytes | None = None
+    written_traceparent: bytes | None = None
     structured: Envelope | None = None
 
     @property
@@ -46,19 +47,12 @@ class Record(Struct, Generic[E], frozen=True, gc=False):
     @property
     def envelope(self) -> Envelope:
         """Who sent it, when, for which tenant, in which trace."""
-        return self.structured or Envelope.of_headers(self.headers, fallback_id(self.topic, self.raw))
-
-    @property
-    def traceparent(self) -> bytes | None:
-        """The trace in which it was sent."""
-        if self.structured is not None:
-            return (self.structured.traceparent or "").encode()
-        return self.headers.get(TRACEPARENT)
+        return self.structured or Envelope.from_headers(self.raw.headers, fallback_id(self.topic, self.raw))
 
     @property
     def sent_at(self) -> datetime | None:
         """Business time that its envelope names."""
-        return moment_of(self.headers.get(TIME)) if self.structured is None else self.structured.time
+        return moment_of(self.written_time)
 
     @property
     def said_at(self) -> datetime:

@@ -5,7 +5,6 @@ thousands of digits in them, which msgspec skips). What it refuses is given to p
 for a number), or says what is wrong.
 """
 
-import re
 from typing import Annotated, Any, Final
 
 from msgspec import MsgspecError, Struct
@@ -19,21 +18,15 @@ _Shape = Annotated[scraped_shapes.BiQueryScraped | scraped_shapes.SyncCompleted,
 _shape: Final[TypeAdapter[Any]] = TypeAdapter(_Shape)
 _record: Final[Decoder[BiQueryRecord]] = Decoder(BiQueryRecord)
 _REFUSED: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
-_MOMENT: Final = b'"executed_at":'
-# Up to microseconds; msgspec rounds what is finer, pydantic cuts it off.
-_PLAIN_MOMENT: Final = re.compile(rb'"executed_at":"[^".]*(?:\.\d{1,6})?[^"\d.]')
 
 
 def read_record(body: bytes) -> BiQueryRecord:
     """A record of the topic. Raises pydantic.ValidationError."""
     try:
         body.isascii() or body.decode()  # msgspec skips unknown fields without a look at their encoding
-        record = _record.decode(body)
+        return _record.decode(body)
     except _REFUSED:
         return _slowly(body)
-    if type(record) is BiQueryScraped and record.executed_at is not None and not _is_plain_moment(body):
-        return _slowly(body)
-    return record
 
 
 def read_bi_query(text: str) -> BiQueryScraped:
@@ -42,11 +35,6 @@ def read_bi_query(text: str) -> BiQueryScraped:
     if not isinstance(record, BiQueryScraped):
         raise ValueError("not a BiQuery record")
     return record
-
-
-def _is_plain_moment(body: bytes) -> bool:
-    at = body.find(_MOMENT)
-    return at >= 0 and _PLAIN_MOMENT.match(body, at) is not None and body.find(_MOMENT, at + 1) < 0
 
 
 def _slowly(body: bytes) -> BiQueryRecord:

@@ -3,16 +3,32 @@
 Each has its struct of the same name in `scraped.py`, tested to mean the same.
 """
 
+import re
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from msgspec import ValidationError, convert
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from libs.common.events import Event
 from libs.common.scraped import MAX_COUNT, ResourceType
 from libs.common.settings import Environment
 
 SafeCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+_FINE = re.compile(r"\.\d{7}")
+
+
+def _rounded(written: object) -> object:
+    """pydantic cuts off what is finer than microseconds, msgspec rounds it: round here too."""
+    if isinstance(written, str) and _FINE.search(written):
+        with suppress(ValidationError):
+            return convert(written, datetime)
+    return written
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_rounded)]
 
 
 class ConnectorRef(BaseModel):
@@ -58,7 +74,7 @@ class BiQueryScraped(Event):
     sql_text: str | None = None
     sql_truncated: bool = False
     executed_by: str | None = None
-    executed_at: AwareDatetime | None = None
+    executed_at: Moment | None = None
     execution_count: SafeCount = 1
     dashboard_id: str | None = None
     dashboard_title: str | None = None
@@ -77,6 +93,3 @@ class SyncCompleted(Event):
     sync_seq: NonNegativeInt
     count: NonNegativeInt
     complete: bool
-
-
-BiQueryRecord = Annotated[BiQueryScraped | SyncCompleted, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
 from libs.common.dead_letter_limits import DeadLetterLimits
 from libs.common.decode import Decoder
-from libs.common.envelope import TRACEPARENT, EnvelopeError, header_map
+from libs.common.envelope import TRACEPARENT, EnvelopeError, header_map, moment_of
 from libs.common.errors import TooLarge
 from libs.common.failures import RetryPolicy, describe
 from libs.common.messaging_metrics import MessagingMetrics
@@ -93,8 +94,8 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._interrupt.set()
         self._gate.close()
 
-    async def __call__(self, batch: Sequence[Raw]) -> None:
-        """Settle one batch of the consumer. Never raises, but for cancellation."""
+    async def __call__(self, batch: list[Raw]) -> None:
+        """Settle one batch of the consumer, and empty it. Never raises, but for cancellation."""
         consumer = self.consumer()
         assert consumer is not None
         self._next = _firsts(batch) | self._next
@@ -113,8 +114,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         finally:
             self._since = None
             self._idle.set()
+            batch.clear()
 
     async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
+        # The client asks for the next records in the meantime.
+        await asyncio.sleep(0)
         decoded = [self._decode(raw) for raw in batch]
         with process_span(self.topic.name, self._carrier.group, len(batch), _traceparents(batch, decoded)):
             outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
@@ -141,16 +145,16 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     ) -> None:
         places = [place for place, each in enumerate(decoded) if isinstance(each, Record)]
         records = [each for each in decoded if isinstance(each, Record)]
+        settled: list[Outcome | None] = [None] * len(records)
 
         def on_bad(position: int, bad: Bad) -> bool:
             outcomes[places[position]] = bad
-            for place, outcome in zip(places, settlement.outcomes, strict=True):
+            for place, outcome in zip(places, settled, strict=True):
                 outcomes[place] = outcome
             return not self._gate.judge(batch, outcomes).held
 
-        settlement = Settlement(records, self._handler, self._patience, on_bad)
-        await settlement.run()
-        for place, outcome in zip(places, settlement.outcomes, strict=True):
+        await Settlement(records, self._handler, self._patience, on_bad, settled).run()
+        for place, outcome in zip(places, settled, strict=True):
             outcomes[place] = outcome
 
     async def _bury(self, batch: Sequence[Raw], outcomes: Sequence[Outcome | None], verdict: Verdict) -> None:
@@ -242,8 +246,10 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         metrics = self._carrier.metrics
         done = [each for each, outcome in zip(decoded, outcomes, strict=True) if outcome is HANDLED]
         metrics.handled.labels(self.topic.name).inc(len(done))
+        # Of records that were sent at once the time is the same: it is read once.
+        times = Tally([each.written_time for each in done if type(each) is Record])
         metrics.event_age.observe(
-            self.topic.name, self._carrier.clock(), [each.sent_at for each in done if isinstance(each, Record)]
+            self.topic.name, self._carrier.clock(), [(moment_of(written), count) for written, count in times.items()]
         )
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
@@ -288,7 +294,7 @@ def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
 def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:
     """Those of the batch, in order, each once."""
     found = [
-        each.traceparent if isinstance(each, Record) else header_map(raw.headers).get(TRACEPARENT)
+        each.written_traceparent if type(each) is Record else header_map(raw.headers).get(TRACEPARENT)
         for raw, each in zip(batch, decoded, strict=True)
     ]
     return [each.decode("ascii", "replace") if each else None for each in dict.fromkeys(found)]

@@ -161,7 +161,7 @@ async def test_a_deletion_may_come_first(aggregator: Harness) -> None:
 
 def record(tenant: UUID, offset: int) -> Record[UsageRecompute]:
     event = UsageRecompute(tenant=tenant, space_id=UUID(int=offset))
-    return Record(event, "usage.recompute", raw(b"", offset=offset), {})
+    return Record(event, "usage.recompute", raw(b"", offset=offset))
 
 
 async def test_records_of_deleted_tenants_are_dropped_and_complaints_name_the_right_ones(aggregator: Harness) -> None:

@@ -22,7 +22,7 @@ Batch = Sequence[Record[UsageRecompute]]
 
 def records(count: int) -> list[Record[UsageRecompute]]:
     event = UsageRecompute(tenant=TENANT)
-    return [Record(event, "t", raw(b"", offset=offset), {}) for offset in range(count)]
+    return [Record(event, "t", raw(b"", offset=offset)) for offset in range(count)]
 
 
 def patience(policy: RetryPolicy = QUICK, stop: asyncio.Event | None = None) -> Patience:
