@@ -14,7 +14,7 @@ from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, 
 from libs.common.sql.parse import parse, unwrap
 from libs.common.sql.patterns import Analysis, Pattern, seen
 from libs.common.sql.tables import tables_of
-from libs.common.sql.words import tokenise
+from libs.common.sql.words import plain_words, tokenise
 
 _FIELD: Final = "\x1f"
 _PART: Final = "\x1e"
@@ -96,6 +96,9 @@ def _without_literals(
     Snowflake's IDENTIFIER('orders') is a name by intention.
     """
     if _tables_may_lie_in_literals(text, dialect):
+        return tables, columns
+    wanted = {table.parts[-1].casefold() for table in tables} | {use.column.casefold() for use in columns}
+    if wanted <= plain_words(text, dialect):
         return tables, columns
     pieces = [piece for token in tokenise(text, dialect) for piece in {token.text, *token.text.split(".")}]
     written = {fold(piece, True, dialect).casefold() for piece in pieces}

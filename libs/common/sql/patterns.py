@@ -5,7 +5,7 @@ anonymised. None holds a literal. A generation has at most 20,000 entries and 16
 16 KiB are not kept: at most about 100 MiB a process in all, a few in practice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -46,13 +46,8 @@ class Pattern:
     analyses: dict[DefaultNames, Analysis] = field(default_factory=dict)
 
 
-class Seen(NamedTuple):
-    """The pattern of a statement, its comment, and its renderings where they were needed."""
-
-    pattern: Pattern
-    comment: str | None
-    scrubbed: Scrubbed | None
-
+# The pattern of a statement, its comment, and its renderings where they were needed.
+Seen = tuple[Pattern, str | None, Scrubbed | None]
 
 _SHAPES: Final = Recent[tuple[str, Dialect], Pattern](_ENTRIES, _BYTES)
 _TEXTS: Final = Recent[tuple[str, Dialect], Pattern](_ENTRIES, _BYTES)
@@ -69,7 +64,7 @@ def anonymise(sql: str, dialect: Dialect) -> tuple[str, bool]:
     known = _ANONYMOUS.get((sql, dialect))
     if known is not None:
         return known
-    pattern = seen(sql, dialect).pattern
+    pattern = seen(sql, dialect)[0]
     result = pattern.text, pattern.truncated
     if pattern.text == sql and len(sql) <= _LONGEST:
         _ANONYMOUS.put((pattern.text, dialect), result, len(sql))
@@ -78,12 +73,13 @@ def anonymise(sql: str, dialect: Dialect) -> tuple[str, bool]:
 
 def seen(sql: str, dialect: Dialect) -> Seen:
     """The pattern of a statement, from memory where it is there."""
-    if HOLE not in sql:
-        shape, comment = shaper(dialect).draft(sql)
-        known = _SHAPES.get((shape, dialect))
-        if known is not None:
-            return Seen(known, comment, None)
-    return _looked_at(sql, dialect)
+    if HOLE in sql:
+        return _afresh(sql, dialect)
+    draft, comment = shaper(dialect).draft(sql)
+    known = _SHAPES.get((draft, dialect))
+    if known is None:
+        known = _respelled(draft, dialect)
+    return _looked_at(sql, draft, dialect) if known is None else (known, comment, None)
 
 
 def forget() -> None:
@@ -92,33 +88,47 @@ def forget() -> None:
         memory.clear()
 
 
-def _looked_at(sql: str, dialect: Dialect) -> Seen:
-    found = shaper(dialect).shape(sql)
-    if found is None:
-        scrubbed = scrub(sql, dialect)
-        return Seen(_by_text(scrubbed.text, dialect), scrubbed.comment, scrubbed)
-    passed: list[str] = []
-    known = fresh = None
-    for shape in _spellings(found.text, dialect):
-        known = _SHAPES.get((shape, dialect))
+def _respelled(shape: str, dialect: Dialect) -> Pattern | None:
+    """What is known under a spelling that more statements share; then also under this one."""
+    passed = [shape]
+    for spelling in _spellings(shape, dialect):
+        known = _SHAPES.get((spelling, dialect))
         if known is not None:
-            break
-        passed.append(shape)
-    if known is None:
-        fresh = scrub(sql, dialect)
-        known = _by_text(fresh.text, dialect)
-    for shape in dict.fromkeys(passed):
-        if len(shape) <= _LONGEST:
-            _SHAPES.put((shape, dialect), known, len(shape))
-    return Seen(known, found.comment, fresh)
+            _keep(passed, dialect, known)
+            return known
+        passed.append(spelling)
+    return None
 
 
 def _spellings(shape: str, dialect: Dialect) -> Iterator[str]:
-    """The shape, then shapes of the same meaning that more statements share."""
-    yield shape
-    shape = fold_holes(shape)
-    yield shape
-    yield shaper(dialect).canonical(shape)
+    short = fold_holes(shape)
+    if short != shape:
+        yield short
+    yield shaper(dialect).canonical(short)
+
+
+def _keep(shapes: Iterable[str], dialect: Dialect, pattern: Pattern) -> None:
+    for shape in shapes:
+        if len(shape) <= _LONGEST:
+            _SHAPES.put((shape, dialect), pattern, len(shape))
+
+
+def _looked_at(sql: str, draft: str, dialect: Dialect) -> Seen:
+    """Where the draft may be no shape, or a shape that nobody has seen."""
+    found = shaper(dialect).shape(sql, draft)
+    if found is None:
+        return _afresh(sql, dialect)
+    known = None if found.text == draft else _SHAPES.get((found.text, dialect)) or _respelled(found.text, dialect)
+    if known is not None:
+        return known, found.comment, None
+    pattern, _, scrubbed = _afresh(sql, dialect)
+    _keep((found.text, *_spellings(found.text, dialect)), dialect, pattern)
+    return pattern, found.comment, scrubbed
+
+
+def _afresh(sql: str, dialect: Dialect) -> Seen:
+    scrubbed = scrub(sql, dialect)
+    return _by_text(scrubbed.text, dialect), scrubbed.comment, scrubbed
 
 
 def _by_text(whole: str, dialect: Dialect) -> Pattern:

@@ -86,7 +86,6 @@ class Shaper:
         self._full = _Pattern(found)
         self._split, self._stride = self._plain.split, self._plain.stride
         self._quoted = re.compile(traits.quoted, re.DOTALL)
-        self._specials = (*traits.line_comments, "/*", "$", *traits.identifiers)
         self._left_over = (*traits.line_comments, "/*", "$", *traits.strings, *traits.identifiers)
         self._dashed = traits.dashed_names
         comments = [re.escape(branch.first) + branch.rest for branch in found if branch.kind is Kind.COMMENT]
@@ -109,16 +108,13 @@ class Shaper:
             end = lead.end()
         return comments, sql[end:]
 
-    def shape(self, sql: str) -> Shape | None:
-        """The shape of a statement; None where only the lexer can tell."""
-        if HOLE in sql or not _storable(sql):
+    def shape(self, sql: str, draft: str) -> Shape | None:
+        """The shape of a statement (without NUL), whose draft this is; None where only the lexer can tell."""
+        if not _storable(sql):
             return None
         comments, sql = self._peeled(sql)
-        if any(special in sql for special in self._specials):
-            text = self._by_all_branches(sql, comments)
-        else:
-            text = HOLE.join(self._split(sql)[:: self._stride])
-        return Shape(text, join_comments(comments)) if self._is_shape(text) else None
+        text = draft if self._is_shape(draft) else self._by_all_branches(sql, comments)
+        return Shape(text, join_comments(comments)) if text is draft or self._is_shape(text) else None
 
     def canonical(self, text: str) -> str:
         """The same shape with single blanks outside quoted names and with short lists."""

@@ -15,8 +15,26 @@ _TABLE_KINDS: Final = frozenset(
 )
 
 
+_WITH_RULES: Final = frozenset(
+    {exp.Lock, exp.Use, exp.Into, exp.Grant, exp.Revoke, exp.Create, exp.Drop, exp.Comment, exp.Alter, exp.AlterRename}
+    | {exp.Delete, exp.Update, exp.Insert, exp.Merge, exp.With}
+)
+
+
 def tables_of(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
     """Every real table that one statement names; a CTE hides a table only within its own scope."""
+    nodes = list(tree.walk())
+    if not _WITH_RULES.isdisjoint(map(type, nodes)):
+        yield from _by_rules(tree, names, dialect)
+        return
+    for node in nodes:
+        if isinstance(node, exp.Table):
+            name = real_table(node, frozenset(), names, dialect)
+            if name is not None:
+                yield name
+
+
+def _by_rules(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
     stack: list[tuple[exp.Expr, Hidden]] = [(tree, frozenset())]
     skipped: set[int] = set()
     targets: set[int] = set()

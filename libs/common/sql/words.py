@@ -26,6 +26,15 @@ def tokenise(text: str, dialect: Dialect) -> list[Token]:
     return found
 
 
+def plain_words(text: str, dialect: Dialect) -> set[str]:
+    """What stands in a statement as a word or within simple quotes, part by part, case folded."""
+    found = set(_words(dialect).findall(text.casefold()))
+    quotes = TRAITS[dialect].identifiers
+    for piece in [piece for piece in found if piece[0] in quotes]:
+        found.update((piece[1:-1], *piece[1:-1].split(".")))
+    return found
+
+
 @cache
 def _words(dialect: Dialect) -> re.Pattern[str]:
     traits = TRAITS[dialect]
