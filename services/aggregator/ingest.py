@@ -88,13 +88,20 @@ class Ingest:
             await ingest.insert_pattern_table_keys(connection)
             await ingest.insert_pattern_columns(connection)
             versions |= await ingest.versions(connection, lacking)
-        if await records.any_moved(connection):
+        await self._store_records(connection, batch, now)
+        return versions
+
+    async def _store_records(self, connection: Connection, batch: Batch, now: datetime) -> None:
+        known = await records.known(connection)
+        if known.moved:
             await records.drop_outdated(connection)
             await records.remove_moved(connection)
-        await records.upsert_executions(connection, now)
+        if known.moved or known.executed:
+            await records.upsert_executions(connection, now)
+        else:
+            await records.insert_executions(connection, now)
         if batch.has_references():
             await records.upsert_references(connection, now)
-        return versions
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         await ledger.add_numbers(connection, batch.numbers)

@@ -1,7 +1,7 @@
 """Rows of records: by id, the better known one stays. What counts no longer, and what counts now, is staged."""
 
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.db import Connection
@@ -48,17 +48,27 @@ async def open_changes(connection: Connection) -> None:
     await connection.execute(_STAGING)
 
 
-async def any_moved(connection: Connection) -> bool:
-    """Whether a staged resource was the other kind of record before."""
-    return bool(
-        # Each is looked up by its key: a join would read all references, however many there are.
-        await connection.fetchval(
-            """SELECT EXISTS (
-                   SELECT FROM stage_record AS s WHERE CASE WHEN s.executed_at IS NULL
-                   THEN EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
-                   ELSE EXISTS (SELECT FROM bi_reference WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0) END)"""
-        )
+class Known(NamedTuple):
+    """What is stored already of the staged resources: any as the other kind of record, any execution as it is."""
+
+    moved: bool
+    executed: bool
+
+
+async def known(connection: Connection) -> Known:
+    """Look each staged resource up by its key: a join would read all that is stored, however much that is."""
+    row = await connection.fetchrow(
+        """SELECT EXISTS (
+               SELECT FROM stage_record AS s WHERE CASE WHEN s.executed_at IS NULL
+               THEN EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
+               ELSE EXISTS (SELECT FROM bi_reference WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0) END
+           ) AS moved, EXISTS (
+               SELECT FROM stage_record AS s WHERE s.executed_at IS NOT NULL
+                 AND EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
+           ) AS executed"""
     )
+    assert row is not None
+    return Known(*row)
 
 
 async def drop_outdated(connection: Connection) -> None:
@@ -83,6 +93,25 @@ async def remove_moved(connection: Connection) -> None:
                 ) {_CHANGED}""",  # noqa: S608
             is_execution,
         )
+
+
+async def insert_executions(connection: Connection, now: datetime) -> None:
+    """Executions none of which is known: half of an upsert's cost. Nobody else writes this connector's meanwhile."""
+    await connection.execute(
+        """INSERT INTO query_log (
+               tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
+               executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
+               sync_seq, job_seq, said_at, created_at)
+           SELECT tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
+               executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
+               sync_seq, job_seq, said_at, $1
+           FROM stage_record WHERE executed_at IS NOT NULL""",
+        now,
+    )
+    await connection.execute(
+        f"""{_NOTE} SELECT tenant_id, pattern_id, 1, executed_at, executed_by, execution_count, NULL
+            FROM stage_record WHERE executed_at IS NOT NULL"""  # noqa: S608
+    )
 
 
 async def upsert_executions(connection: Connection, now: datetime) -> None:
