@@ -46,6 +46,8 @@ __all__ = [
     "is_transient",
 ]
 _LAG_INTERVAL = 5.0
+_FETCH_BYTES = 1024 * 1024
+_BYTES_A_RECORD = 1536
 
 
 class Consumers:
@@ -122,6 +124,8 @@ class Consumers:
             batch=True,
             max_records=max_records,
             batch_timeout_ms=100,
+            # A partition is asked again when all that it sent is taken: so it sends a batch, not a part of one.
+            max_partition_fetch_bytes=max(_FETCH_BYTES, max_records * _BYTES_A_RECORD),
             group_id=self._group,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
