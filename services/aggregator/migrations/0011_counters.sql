@@ -81,7 +81,7 @@ CREATE INDEX usage_mark_by_space ON usage_mark (tenant_id, space_id);
 SELECT tidemark.protect('usage_mark');
 
 -- Each product has a state, whichever version makes it.
-CREATE FUNCTION product_state_begin() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION product_state_begin() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO product_state (tenant_id, product_id, space_id, stale, executions, users, charts)
     VALUES (NEW.tenant_id, NEW.id, NEW.space_id, true, 0, 0, 0);
@@ -91,7 +91,7 @@ $$;
 CREATE TRIGGER product_state_begin AFTER INSERT ON data_product FOR EACH ROW EXECUTE FUNCTION product_state_begin();
 
 -- The version before this one counts nothing: what it marks, and whose tables it changes, is built anew.
-CREATE FUNCTION product_state_doubt() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION product_state_doubt() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE product_state SET stale = true
     WHERE tenant_id = NEW.tenant_id AND product_id = NEW.product_id AND NOT stale;
@@ -104,7 +104,7 @@ $$;
 CREATE TRIGGER product_state_doubt AFTER INSERT OR UPDATE ON usage_dirty
     FOR EACH ROW EXECUTE FUNCTION product_state_doubt();
 
-CREATE FUNCTION product_state_reclaim() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION product_state_reclaim() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE product_state SET stale = true
     WHERE tenant_id = coalesce(NEW.tenant_id, OLD.tenant_id)

@@ -15,62 +15,69 @@ SELECT k.tenant_id, k.pattern_id, c.product_id, k.connector_id, {LABELS} AS labe
 FROM product_table_key c
 JOIN pattern_table_key k ON k.tenant_id = c.tenant_id AND k.match_key = c.match_key
  AND (c.connector_id IS NULL OR c.connector_id = k.connector_id)
-LEFT JOIN (pattern_table t JOIN pattern_column u
-           ON u.tenant_id = t.tenant_id AND u.pattern_id = t.pattern_id AND u.table_key = t.table_key)
-  ON t.tenant_id = k.tenant_id AND t.pattern_id = k.pattern_id AND t.table_key = k.table_key
+LEFT JOIN LATERAL (
+    SELECT t.last_part, u.column_name FROM pattern_table t
+    JOIN pattern_column u ON u.tenant_id = t.tenant_id AND u.pattern_id = t.pattern_id AND u.table_key = t.table_key
+    WHERE t.tenant_id = k.tenant_id AND t.pattern_id = k.pattern_id AND t.table_key = k.table_key OFFSET 0
+) AS u ON true
 WHERE c.tenant_id = $1 AND c.product_id = ANY($2::uuid[]) AND c.whole
 GROUP BY k.tenant_id, k.pattern_id, c.product_id, k.connector_id"""  # noqa: S608
 
+_TARGET: Final = "(SELECT * FROM product_pattern WHERE tenant_id = $1 AND product_id = ANY($2::uuid[]))"
+_EXECUTING: Final = """(SELECT m.* FROM product_pattern m
+    LEFT JOIN connector o ON o.tenant_id = m.tenant_id AND o.id = m.connector_id
+    WHERE m.tenant_id = $1 AND m.product_id = ANY($2::uuid[]) AND coalesce(o.counts_executions, true))"""
+# Looked up for each row of `e`; what was not counted has no row there.
+_OF_PATTERN: Final = """CROSS JOIN LATERAL (
+        SELECT m.product_id, m.labels FROM product_pattern m
+        WHERE m.tenant_id = $1 AND m.pattern_id = e.pattern_id AND m.product_id = ANY($2::uuid[]) OFFSET 0) AS t"""
 _COUNTERS: Final = f"""
-WITH target AS MATERIALIZED (
-    SELECT p.tenant_id, p.pattern_id, p.product_id, p.connector_id, p.labels,
-           coalesce(n.counts_executions, true) AS counted
-    FROM product_pattern p LEFT JOIN connector n ON n.tenant_id = p.tenant_id AND n.id = p.connector_id
-    WHERE p.tenant_id = $1 AND p.product_id = ANY($2::uuid[])
-), executed AS MATERIALIZED (
-    SELECT q.pattern_id, q.executed_by, count(*) AS n, sum(q.execution_count) AS amount
-    FROM (SELECT DISTINCT pattern_id FROM target WHERE counted) AS t
-    JOIN query_log q ON q.tenant_id = $1 AND q.pattern_id = t.pattern_id AND q.executed_at >= $3
-    GROUP BY q.pattern_id, q.executed_by
+WITH executed AS MATERIALIZED (
+    SELECT t.pattern_id, q.executed_by, q.n, q.amount
+    FROM (SELECT DISTINCT pattern_id FROM {_EXECUTING} AS t) AS t
+    CROSS JOIN LATERAL (
+        SELECT executed_by, count(*) AS n, sum(execution_count) AS amount FROM query_log
+        WHERE tenant_id = $1 AND pattern_id = t.pattern_id AND executed_at >= $3 GROUP BY executed_by OFFSET 0
+    ) AS q
 ), pattern AS MATERIALIZED (
     SELECT pattern_id, sum(amount) AS amount FROM executed GROUP BY pattern_id
 ), users AS (
     INSERT INTO product_user (tenant_id, product_id, user_key, n)
     SELECT $1, t.product_id, {USER_KEY.format("$1", "e.executed_by")}, sum(e.n)
-    FROM executed e JOIN target t ON t.pattern_id = e.pattern_id AND t.counted
+    FROM executed e {_OF_PATTERN}
     WHERE e.executed_by IS NOT NULL GROUP BY t.product_id, e.executed_by
     RETURNING product_id
 ), columns AS (
     INSERT INTO product_column (tenant_id, product_id, label_key, label, n)
     SELECT $1, t.product_id, {key_of("l.label")}, l.label, sum(e.amount)
-    FROM pattern e JOIN target t ON t.pattern_id = e.pattern_id AND t.counted
+    FROM pattern e {_OF_PATTERN}
     CROSS JOIN LATERAL unnest(t.labels) AS l (label)
     GROUP BY t.product_id, l.label
 ), charts AS (
     INSERT INTO product_chart (tenant_id, product_id, connector_id, chart_key, n)
     SELECT $1, t.product_id, t.connector_id, r.chart_key, count(*)
-    FROM target t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
+    FROM {_TARGET} AS t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
     WHERE r.retired_at IS NULL AND r.seen_at >= $3
     GROUP BY t.product_id, t.connector_id, r.chart_key
     RETURNING product_id
 ), newest AS (
-    SELECT t.product_id, max(q.executed_at) AS last_at FROM target t
+    SELECT t.product_id, max(q.executed_at) AS last_at FROM {_EXECUTING} AS t
     CROSS JOIN LATERAL (
         SELECT executed_at FROM query_log WHERE tenant_id = $1 AND pattern_id = t.pattern_id
         ORDER BY executed_at DESC LIMIT 1
     ) AS q
-    WHERE t.counted GROUP BY t.product_id
+    GROUP BY t.product_id
 ), seen AS (
     SELECT t.product_id, max(r.seen_at) AS until
-    FROM target t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
+    FROM {_TARGET} AS t JOIN bi_reference r ON r.tenant_id = $1 AND r.pattern_id = t.pattern_id
     WHERE r.retired_at IS NULL GROUP BY t.product_id
 )
 UPDATE product_state s SET
     stale = false, last_at = n.last_at, seen_until = e.until,
     executions = coalesce(x.amount, 0), users = coalesce(u.n, 0), charts = coalesce(c.n, 0)
 FROM unnest($2::uuid[]) AS p (id)
-LEFT JOIN (SELECT t.product_id, sum(x.amount) AS amount FROM pattern x JOIN target t USING (pattern_id)
-           WHERE t.counted GROUP BY t.product_id) AS x ON x.product_id = p.id
+LEFT JOIN (SELECT t.product_id, sum(e.amount) AS amount FROM pattern e {_OF_PATTERN}
+           GROUP BY t.product_id) AS x ON x.product_id = p.id
 LEFT JOIN (SELECT product_id, count(*) AS n FROM users GROUP BY product_id) AS u ON u.product_id = p.id
 LEFT JOIN (SELECT product_id, count(*) AS n FROM charts GROUP BY product_id) AS c ON c.product_id = p.id
 LEFT JOIN newest n ON n.product_id = p.id

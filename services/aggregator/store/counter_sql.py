@@ -11,6 +11,6 @@ def key_of(text: str) -> str:
 USER_KEY: Final = "substring(sha256(uuid_send({}) || convert_to({}, 'UTF8')) FOR 16)"
 """A person of a tenant: no counter holds a name."""
 
-LABELS: Final = """coalesce(array_agg(DISTINCT (t.last_part || '.' || u.column_name) COLLATE "C")
+LABELS: Final = """coalesce(array_agg(DISTINCT (u.last_part || '.' || u.column_name) COLLATE "C")
         FILTER (WHERE u.column_name IS NOT NULL), '{}')"""
-"""Labels of a pattern's columns, from pattern_table `t` and pattern_column `u`."""
+"""Labels of a pattern's columns, from `u (last_part, column_name)`."""

@@ -27,11 +27,15 @@ async def mark_touched(connection: Connection, more: Iterable[tuple[UUID, UUID]]
     """
     tenants, products = [list(each) for each in zip(*more, strict=True)] or [[], []]
     found = """SELECT s.tenant_id, s.product_id, s.space_id
-               FROM (SELECT p.tenant_id, p.product_id
+               FROM (SELECT t.tenant_id, p.product_id
                      FROM (SELECT DISTINCT tenant_id, pattern_id FROM stage_change) AS t
-                     JOIN product_pattern p ON p.tenant_id = t.tenant_id AND p.pattern_id = t.pattern_id
+                     CROSS JOIN LATERAL (
+                         SELECT product_id FROM product_pattern
+                         WHERE tenant_id = t.tenant_id AND pattern_id = t.pattern_id OFFSET 0) AS p
                      UNION SELECT * FROM unnest($2::uuid[], $3::uuid[])) AS t
-               JOIN product_state s ON s.tenant_id = t.tenant_id AND s.product_id = t.product_id"""
+               CROSS JOIN LATERAL (
+                   SELECT tenant_id, product_id, space_id FROM product_state
+                   WHERE tenant_id = t.tenant_id AND product_id = t.product_id OFFSET 0) AS s"""
     await connection.execute(_MARK.format(found=found), now, tenants, products)
 
 

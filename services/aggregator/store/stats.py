@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from asyncpg import Record
 
 from libs.common.db import Connection
 
@@ -87,28 +90,33 @@ async def _top_columns(
     """The products' own columns by executions, then by name. A statement counts once for a label."""
     rows = await connection.fetch(
         """WITH used AS (
-               SELECT DISTINCT c.product_id, k.pattern_id,
-                      (t.last_part || '.' || u.column_name) COLLATE "C" AS label
+               SELECT c.product_id, k.pattern_id, array_agg(DISTINCT u.label) AS labels
                FROM product_table_key c
                JOIN pattern_table_key k ON k.tenant_id = c.tenant_id AND k.match_key = c.match_key
                 AND (c.connector_id IS NULL OR c.connector_id = k.connector_id)
-               JOIN pattern_table t ON t.tenant_id = k.tenant_id AND t.pattern_id = k.pattern_id
-                AND t.table_key = k.table_key
-               JOIN pattern_column u ON u.tenant_id = k.tenant_id AND u.pattern_id = k.pattern_id
-                AND u.table_key = k.table_key
+               CROSS JOIN LATERAL (
+                   SELECT (t.last_part || '.' || u.column_name) COLLATE "C" AS label
+                   FROM pattern_table t
+                   JOIN pattern_column u ON u.tenant_id = t.tenant_id AND u.pattern_id = t.pattern_id
+                    AND u.table_key = t.table_key
+                   WHERE t.tenant_id = $1 AND t.pattern_id = k.pattern_id AND t.table_key = k.table_key OFFSET 0
+               ) AS u
                LEFT JOIN connector n ON n.tenant_id = k.tenant_id AND n.id = k.connector_id
                WHERE c.tenant_id = $1 AND c.product_id = ANY($2::uuid[]) AND c.whole
                  AND coalesce(n.counts_executions, true)
-           ), executions AS (
-               SELECT q.pattern_id, sum(q.execution_count) AS n FROM query_log q
-               WHERE q.tenant_id = $1 AND q.pattern_id IN (SELECT pattern_id FROM used)
-                 AND q.executed_at >= $3 AND q.executed_at <= $4
-               GROUP BY q.pattern_id
+               GROUP BY c.product_id, k.pattern_id
            ), ranked AS (
-               SELECT u.product_id, u.label, row_number() OVER (
-                          PARTITION BY u.product_id ORDER BY sum(e.n) DESC, u.label) AS place
-               FROM used u JOIN executions e USING (pattern_id)
-               GROUP BY u.product_id, u.label
+               SELECT u.product_id, l.label, row_number() OVER (
+                          PARTITION BY u.product_id ORDER BY sum(e.n) DESC, l.label) AS place
+               FROM used u
+               CROSS JOIN LATERAL (
+                   SELECT sum(execution_count) AS n FROM query_log
+                   WHERE tenant_id = $1 AND pattern_id = u.pattern_id AND executed_at >= $3 AND executed_at <= $4
+                   OFFSET 0
+               ) AS e
+               CROSS JOIN LATERAL unnest(u.labels) AS l (label)
+               WHERE e.n IS NOT NULL
+               GROUP BY u.product_id, l.label
            )
            SELECT product_id, array_agg(label ORDER BY place) AS labels FROM ranked WHERE place <= $5
            GROUP BY product_id""",
@@ -119,6 +127,12 @@ async def _top_columns(
         limit,
     )
     return {row["product_id"]: tuple(row["labels"]) for row in rows}
+
+
+def _figures(row: Record) -> Figures:
+    values: dict[str, Any] = dict(row)
+    del values["doubtful"]
+    return Figures(**values | {"top_columns": tuple(row["top_columns"])})
 
 
 async def counted(
@@ -146,11 +160,7 @@ async def counted(
         now,
         columns,
     )
-    told = [
-        Figures(**{name: value for name, value in row.items() if name != "doubtful"})
-        for row in rows
-        if not row["doubtful"]
-    ]
+    told = [_figures(row) for row in rows if not row["doubtful"]]
     return told, [row["product_id"] for row in rows if row["doubtful"]]
 
 
