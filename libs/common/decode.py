@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.envelope import PLAIN, EnvelopeError, marks, named_tenant, open_value
+from libs.common.envelope import Envelope, EnvelopeError, named_tenant, open_value, picker
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
 from libs.common.scraped_reading import read_record
@@ -16,31 +16,47 @@ from libs.common.topics import Topic
 
 
 class Decoder(Generic[E]):
-    """Decodes the messages of one topic. The tenant comes from body, header or the default, and must agree."""
+    """Decodes the messages of one topic. The tenant comes from body, header or the default, and must agree.
+
+    What the headers of one message said is remembered for the next, which mostly say the same.
+    """
 
     def __init__(self, topic: Topic, model: Any, default_tenant: UUID | None) -> None:
         self._topic = topic.name
         self._read: Callable[[bytes], E] = _reader(model)
         self._default_tenant = default_tenant
+        self._names: tuple[str, ...] = ()
+        self._pick = picker(())
+        self._told: tuple[bytes | None, ...] = ()
+        self._tenant: UUID | None = None
 
     def __call__(self, raw: Raw) -> Record[E]:
         """Raises EnvelopeError or ValidationError; nothing else that a message could cause."""
-        content_type, version, name, time, traceparent = marks(raw.headers)
-        body, envelope = raw.value or b"", None
-        if content_type != PLAIN and (found := open_value(content_type, body, fallback_id(self._topic, raw))):
-            envelope, body = found
-            tenant = envelope.tenant
-            time = rfc3339(envelope.time).encode() if envelope.time else None
-            traceparent = (envelope.traceparent or "").encode()
-        else:
-            tenant = named_tenant(version, name)
+        names, values = zip(*raw.headers, strict=True) if raw.headers else ((), ())
+        if names != self._names:
+            self._names, self._pick = names, picker(names)
+        content_type, version, tenant, time, traceparent = self._pick(values)
+        body, told = raw.value or b"", (content_type, version, tenant)
+        if told != self._told:
+            found = open_value(content_type, body, fallback_id(self._topic, raw))
+            if found is not None:
+                return self._structured(raw, *found)
+            self._tenant, self._told = named_tenant(version, tenant), told
+        return Record(self._event(body, self._tenant), self._topic, raw, time, traceparent)
+
+    def _structured(self, raw: Raw, envelope: Envelope, body: bytes) -> Record[E]:
+        time = rfc3339(envelope.time).encode() if envelope.time else None
+        traceparent = (envelope.traceparent or "").encode()
+        return Record(self._event(body, envelope.tenant), self._topic, raw, time, traceparent, envelope)
+
+    def _event(self, body: bytes, tenant: UUID | None) -> E:
         try:
             event = self._read(body)
         except ValidationError:
             event = self._completed(body, tenant or self._default_tenant)
         if tenant is not None and tenant.int != event.tenant.int:
             raise EnvelopeError("tenant: header and body name different tenants")
-        return Record(event, self._topic, raw, time, traceparent, envelope)
+        return event
 
     def _completed(self, body: bytes, tenant: UUID | None) -> E:
         """The event of a body that names no tenant itself. Raises the failure again where that is not the reason."""

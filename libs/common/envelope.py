@@ -31,11 +31,11 @@ _ID: Final = "ce_id"
 _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
 _SPEC_VERSION: Final = "1.0"
-PLAIN: Final = b"application/json"
-CURRENT: Final = b"1.0"
+_PLAIN: Final = b"application/json"
+_CURRENT: Final = b"1.0"
 NO_TENANT: Final = b"no tenant is named"  # known by its identity
 _MARKS: Final = (CONTENT_TYPE, "ce_specversion", "ce_tenant", "ce_time", TRACEPARENT)
-_UNMARKED: Final[Marks] = (PLAIN, CURRENT, NO_TENANT, None, None)
+_UNMARKED: Final[Marks] = (_PLAIN, _CURRENT, NO_TENANT, None, None)
 _WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
@@ -120,14 +120,6 @@ def header_map(headers: Headers) -> HeaderMap:
     return {name.lower(): value for name, value in headers}
 
 
-def marks(headers: Headers) -> Marks:
-    """What each record is asked for: content type, version, tenant (`NO_TENANT`: not named), time, traceparent."""
-    if not headers:
-        return _UNMARKED
-    names, values = zip(*headers, strict=True)
-    return _picker(names)(values)
-
-
 class HeaderWriter:
     """Headers of events that are sent at once: what they have in common is written once."""
 
@@ -160,8 +152,12 @@ def _new_id() -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _picker(names: tuple[str, ...]) -> Callable[[tuple[bytes | None, ...]], Marks]:
-    """Producers write the same headers in the same order each time: find the places once."""
+def picker(names: tuple[str, ...]) -> Callable[[tuple[bytes | None, ...]], Marks]:
+    """Takes out of the values of headers of these names what each record is asked for.
+
+    That is content type, version, tenant (`NO_TENANT`: not named), time, traceparent. Producers write the same headers
+    in the same order each time: their places are found once.
+    """
     places = {name.lower(): place for place, name in enumerate(names)}
     if places.keys() >= set(_MARKS):
         return itemgetter(*(places[name] for name in _MARKS))
@@ -181,14 +177,15 @@ def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tu
 
 def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
     """Tenant of the headers, if they name one. Raises EnvelopeError."""
-    if version != CURRENT:
+    if version != _CURRENT:
         raise EnvelopeError(_WRONG_VERSION)
     return None if tenant is NO_TENANT else _tenant(tenant)
 
 
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    content_type, version, tenant, *_ = marks(headers)
+    names, values = zip(*headers, strict=True) if headers else ((), ())
+    content_type, version, tenant, *_ = picker(names)(values)
     found = open_value(content_type, value, fallback_id)
     if found is None:
         named_tenant(version, tenant)

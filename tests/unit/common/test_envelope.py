@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -6,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.envelope import Envelope, EnvelopeError, event_type, is_structured, new_envelope, open_message
+from libs.common.envelope import (
+    NO_TENANT,
+    Envelope,
+    EnvelopeError,
+    HeaderWriter,
+    event_type,
+    header_map,
+    is_structured,
+    new_envelope,
+    open_message,
+    picker,
+)
 from libs.common.events import AuditRecorded, BiQueryScraped, UsageRecompute
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
@@ -128,3 +140,35 @@ def test_plain_json() -> None:
 def test_refused(headers: list[tuple[str, bytes | None]], value: bytes) -> None:
     with pytest.raises(EnvelopeError):
         open_message(headers, value, "f")
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-z0-9]{1,12}x\Z"), st.text(), max_size=3), st.booleans(), st.booleans())
+def test_headers_written_at_once_are_those_of_each(extensions: dict[str, str], traced: bool, stored: bool) -> None:
+    event = UsageRecompute(tenant=TENANT)
+    write = HeaderWriter("/s", AT, TRACE if traced else None)
+    more = extensions | ({"traceparent": TRACE.replace("b7", "b8")} if stored else {})
+    wanted = new_envelope(event, source="/s", at=AT, traceparent=TRACE if traced else None, extensions=more)
+    for _ in range(2):
+        found = Envelope.from_headers(write(event, more))
+        assert replace(found, id=wanted.id) == wanted
+        assert UUID(found.id).version == 4
+
+
+def test_headers_written_at_once_have_ids_of_their_own() -> None:
+    write = HeaderWriter("/s", AT, None)
+    events = [UsageRecompute(tenant=TENANT), UsageRecompute(tenant=UUID(int=5)), UsageRecompute(tenant=TENANT)]
+    envelopes = [Envelope.from_headers(write(event, {})) for event in events]
+    assert len({each.id for each in envelopes}) == 3
+    assert [each.tenant for each in envelopes] == [event.tenant for event in events]
+
+
+names = st.sampled_from(["content-type", "Content-Type", "ce_specversion", "ce_tenant", "CE_Tenant", "ce_time", "x"])
+
+
+@given(st.lists(st.tuples(names, st.none() | st.binary(max_size=3)), max_size=9))
+def test_what_is_picked_is_what_the_headers_say(headers: list[tuple[str, bytes | None]]) -> None:
+    known = header_map(headers)
+    picked = picker(tuple(name for name, _ in headers))(tuple(value for _, value in headers))
+    defaults = (b"application/json", b"1.0", NO_TENANT, None, None)
+    wanted = ("content-type", "ce_specversion", "ce_tenant", "ce_time", "traceparent")
+    assert picked == tuple(known.get(name, default) for name, default in zip(wanted, defaults, strict=True))
