@@ -28,6 +28,7 @@ SELECT $1, gen_random_uuid(), $2, 'default', 'query_log', 'row-' || n,
        $3::timestamptz - $6::interval * (1 - (n - random()) / $4), 1, -1, 0, $3, $3
 FROM generate_series(1, $4::int) AS n,
      (SELECT array_agg(id ORDER BY id) AS ids FROM aggregator.sql_pattern WHERE tenant_id = $1) AS p"""
+_KEYS: Final = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'aggregator' AND tablename = 'query_log'"
 
 
 @dataclass
@@ -79,7 +80,14 @@ class Log:
     async def fill(self, rows: int, days: float) -> None:
         """Rows of so many days up to now; then statistics as they were."""
         admin, values = self.harness.admin, (USERS, timedelta(days=days))
+        keys = await admin.fetch(_KEYS)
+        await admin.execute("ALTER TABLE aggregator.query_log DROP CONSTRAINT query_log_pkey")
+        for key in keys:
+            await admin.execute(f"DROP INDEX IF EXISTS aggregator.{key['indexname']}")
         await admin.execute(_ROWS, self.tenant, self.source.connector, self.harness.clock(), rows, *values)
+        for key in keys:
+            await admin.execute(key["indexdef"])
+        await admin.execute("ALTER TABLE aggregator.query_log ADD PRIMARY KEY USING INDEX query_log_pkey")
         await admin.execute("VACUUM ANALYZE")
 
     async def build(self) -> None:

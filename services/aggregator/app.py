@@ -21,6 +21,7 @@ from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.aggregator.api import products, spaces
+from services.aggregator.checking import Checking
 from services.aggregator.consumers import subscribe
 from services.aggregator.domain import Recency
 from services.aggregator.erasing import Rewriting
@@ -37,6 +38,7 @@ NAME = "aggregator"
 _LOOK_FOR_STALE = timedelta(seconds=30)
 _LOOK_FOR_OVERDUE = timedelta(seconds=5)
 _LOOK_FOR_DELETED = timedelta(seconds=2)
+_LOOK_FOR_UNCHECKED = timedelta(minutes=10)
 
 
 class Aggregator:
@@ -53,6 +55,7 @@ class Aggregator:
         self.erasing = Erasing(database, clock, erased, Rewriting(database))
         self.ingest = Ingest(database, clock, metrics, settings.ledger_deadline, erased)
         self.refresh = Refresh(database, clock, metrics, recency, settings.refresh_pause)
+        self.checking = Checking(database, clock, metrics, self.refresh)
         self.catalogue = Catalogue(database, clock, self.refresh)
         self.usage = Usage(database, clock)
         self._settings = settings
@@ -70,6 +73,7 @@ class Aggregator:
         self._upkeep.every(self._settings.refresh_pause, "refresh", self.refresh.drain)
         self._upkeep.every(_LOOK_FOR_OVERDUE, "deadlines", self.ingest.close_overdue)
         self._upkeep.every(_LOOK_FOR_STALE, "tick", self._tick)
+        self._upkeep.every(_LOOK_FOR_UNCHECKED, "comparison", self.checking.check_due)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
 

@@ -21,7 +21,7 @@ LONGEST_SLIDE: Final = timedelta(hours=6)
 """Rows of so much time leave the window in one transaction, during which nobody counts."""
 BUILT_AT_ONCE: Final = 50
 """Products whose counters are built in one transaction."""
-_SHORT: Final = timedelta(seconds=1)
+SHORT: Final = timedelta(seconds=1)
 _LONG: Final = timedelta(seconds=30)
 _tenant = attrgetter("tenant_id")
 _log = structlog.get_logger()
@@ -64,11 +64,11 @@ class Refresh:
         """Let a tenant's counters hold for the window that ends now. Raises Busy."""
         arrived, since = False, self._clock() - WINDOW
         while not arrived:
-            async with self._counting(tenant, patience) as connection:
+            async with self.counting(tenant, patience) as connection:
                 arrived = await counter_build.slide(connection, tenant, since, LONGEST_SLIDE)
 
     @asynccontextmanager
-    async def _counting(self, tenant: UUID, patience: timedelta) -> AsyncIterator[Connection]:
+    async def counting(self, tenant: UUID, patience: timedelta) -> AsyncIterator[Connection]:
         """A transaction during which nobody else counts for a tenant."""
         async with self._database.work() as connection:
             await locks.share_tenants(connection, [tenant])
@@ -78,7 +78,7 @@ class Refresh:
     async def build(self, key: SpaceKey, patience: timedelta = _LONG) -> None:
         """Build stale counters of a space, some at a time: ingests of the tenant wait meanwhile. Raises Busy."""
         while True:
-            async with self._counting(key.tenant_id, patience) as connection:
+            async with self.counting(key.tenant_id, patience) as connection:
                 products = await counter_build.stale_products(connection, *key, BUILT_AT_ONCE)
                 await counter_build.build(connection, key.tenant_id, products)
             if len(products) < BUILT_AT_ONCE:
@@ -107,9 +107,9 @@ class Refresh:
     async def _drain_tenant(self, tenant: UUID, keys: Sequence[SpaceKey]) -> int:
         """Refresh spaces of a tenant. Whoever counts for it and does not end must not hold up the other tenants."""
         try:
-            await self.slide(tenant, _SHORT)
+            await self.slide(tenant, SHORT)
             for key in keys:
-                await self.build(key, _SHORT)
+                await self.build(key, SHORT)
         except locks.Busy:
             _log.warning(
                 "somebody counts for long; the tenant's statistics are left to the next refresh", tenant=str(tenant)

@@ -165,3 +165,32 @@ async def forget(connection: Connection, tenant: UUID, products: Sequence[UUID])
             tenant,
             products,
         )
+
+
+async def claim_check(connection: Connection, now: datetime, checked_until: datetime) -> UUID | None:
+    """A tenant whose counters nobody has compared since, noted as compared now.
+
+    A comparison in the future is a clock set back.
+    """
+    tenant: UUID | None = await connection.fetchval(
+        """UPDATE usage_window SET checked_at = $1 WHERE tenant_id = (
+               SELECT tenant_id FROM usage_window
+               WHERE checked_at IS NULL OR checked_at <= $2 OR checked_at > $1
+               ORDER BY checked_at NULLS FIRST, tenant_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+           RETURNING tenant_id""",
+        now,
+        checked_until,
+    )
+    return tenant
+
+
+async def products_behind(connection: Connection, tenant: UUID, after: UUID | None, limit: int) -> list[UUID]:
+    """The next products of a tenant, of all spaces, behind an id."""
+    rows = await connection.fetch(
+        """SELECT product_id FROM product_state WHERE tenant_id = $1 AND ($2::uuid IS NULL OR product_id > $2)
+           ORDER BY product_id LIMIT $3""",
+        tenant,
+        after,
+        limit,
+    )
+    return [row["product_id"] for row in rows]
