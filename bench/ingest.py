@@ -31,9 +31,10 @@ from libs.common.clock import shifted_clock
 from libs.common.db import Database
 from libs.common.events import ConnectorRef
 from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.process import calm_collector
 from libs.common.telemetry import setup_tracing
 from libs.common.topics import BI_QUERY_SCRAPED
-from services.aggregator.app import Aggregator
+from services.aggregator.app import OBJECTS_IN_HAND, Aggregator
 from services.aggregator.service import ProductChange
 from services.aggregator.settings import Settings
 from services.aggregator.store.catalogue import Claim
@@ -196,6 +197,7 @@ async def _rounds() -> list[Round]:
 
 def measure() -> list[Result]:
     """Each round on fresh tables and topics, its two arms one after the other."""
+    calm_collector(OBJECTS_IN_HAND)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         rounds = runner.run(_rounds())
     rate = median(each.ingest for each in rounds)

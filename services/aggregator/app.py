@@ -35,6 +35,8 @@ from services.aggregator.tenant_tables import TENANT_TABLES
 from services.aggregator.usage_api import records, usage
 
 NAME = "aggregator"
+# Of two batches of 5,000 records, decoded and prepared.
+OBJECTS_IN_HAND = 500_000
 _LOOK_FOR_STALE = timedelta(seconds=30)
 _LOOK_FOR_OVERDUE = timedelta(seconds=5)
 _LOOK_FOR_DELETED = timedelta(seconds=2)
@@ -125,7 +127,7 @@ def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
 
 def main() -> None:
     """Run the service."""
-    run(NAME, Settings, build)
+    run(NAME, Settings, build, objects=OBJECTS_IN_HAND)
 
 
 if __name__ == "__main__":

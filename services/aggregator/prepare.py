@@ -84,6 +84,8 @@ def _record(
     event: BiQueryScraped, origin: Origin, said_at: datetime, moment: datetime | None, pattern: UUID
 ) -> StagedRecord:
     resource_id = storable(event.resource_id) or ""
+    title, by, dashboard = event.title, event.executed_by, event.dashboard_id
+    dashboard_title, url = event.dashboard_title, event.dashboard_url
     return StagedRecord(
         origin.tenant,
         # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
@@ -93,15 +95,15 @@ def _record(
         event.resource_type,
         resource_id,
         # Only references are counted by charts.
-        chart_key(event.resource_type, resource_id, event.dashboard_id) if moment is None else None,
-        storable(event.title),
+        chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
+        title and storable(title),
         pattern,
-        storable(event.executed_by),
+        by and storable(by),
         moment,
         event.execution_count,
-        storable(event.dashboard_id),
-        storable(event.dashboard_title),
-        storable(event.dashboard_url),
+        dashboard and storable(dashboard),
+        dashboard_title and storable(dashboard_title),
+        url and storable(url),
         NO_SYNC if event.sync_seq is None else event.sync_seq,
         event.job_seq or 0,
         said_at,
