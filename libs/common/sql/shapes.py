@@ -18,6 +18,8 @@ _MAX_COMMENT: Final = 16 * 1024
 _BLANK: Final = "; \t\r\n\f\v"
 _DIGITS: Final = "0123456789"
 _MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
+# What is glued to a literal may read otherwise after a `?`: the lexer looks again.
+_GLUED: Final = re.compile(rf"{HOLE}(?:[$@%.#{{\d]|:(?!:))")
 _DASHED: Final = re.compile(r"-\d")
 _SIMPLE_BLOCK: Final = r"\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/"
 # A letter or `U&` before a hole is the prefix of a string, never a name before something else.
@@ -126,7 +128,7 @@ class Shaper:
 
     def _is_shape(self, text: str) -> bool:
         """Whether nothing is left over that begins a literal or a comment, so that it can have no other meaning."""
-        if any(HOLE in name for name in self._quoted.findall(text)):
+        if any(HOLE in name for name in self._quoted.findall(text)) or _GLUED.search(text):
             return False
         rest = self._quoted.sub(".", text)
         return not any(sign in rest for sign in self._left_over) and not (self._dashed and _DASHED.search(rest))
@@ -194,8 +196,8 @@ def _for_split(branch: Branch, traits: Traits) -> Branch:
         rest = _NO_PREFIX + rest
     if first in {"?", "{"}:
         rest = _NO_LETTER + rest
-    if first == _DIGITS and traits.dashed_names:
-        rest = _NO_DASHED_NAME + rest
+    if first == _DIGITS:
+        rest = r"(?<!\?.)" + (_NO_DASHED_NAME if traits.dashed_names else "") + rest
     return Branch(kind, first, rest)
 
 
