@@ -1,19 +1,18 @@
 """Composition root of the aggregator."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
-from libs.common.broker import Publisher, build_broker
-from libs.common.clock import Clock, shifted_clock
+from libs.common.application import application
+from libs.common.broker import Publisher
+from libs.common.clock import Clock
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.erasure import ErasedNames, Erasing
-from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
@@ -94,35 +93,17 @@ class Aggregator:
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
-    """The application, not yet started; it connects when it starts and has its routes from then on."""
-    registry = CollectorRegistry()
-    running: list[Aggregator] = []
+    """The application, not yet started."""
+    return application(NAME, settings, clock, Aggregator, _routers)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = await Database.open(settings, NAME)
-        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
-        aggregator = Aggregator(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
-        try:
-            await aggregator.start()
-            running.append(aggregator)
-            for router in (
-                usage(aggregator.usage, aggregator.refresh),
-                products(aggregator.catalogue),
-                spaces(aggregator.catalogue),
-                records(aggregator.usage),
-            ):
-                app.include_router(router)
-            yield
-        finally:
-            running.clear()
-            await aggregator.stop()
-            await database.close()
 
-    async def ready() -> str | None:
-        return await running[0].ready() if running else "not started"
-
-    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+def _routers(aggregator: Aggregator) -> Sequence[APIRouter]:
+    return (
+        usage(aggregator.usage, aggregator.refresh),
+        products(aggregator.catalogue),
+        spaces(aggregator.catalogue),
+        records(aggregator.usage),
+    )
 
 
 def main() -> None:
