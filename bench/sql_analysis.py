@@ -1,7 +1,7 @@
 """A generated query log analysed, against compiled sqlglot doing the same work for each row.
 
 Both arms take raw statements to text without literals, tables and columns. Ours: `analyse()`, its memories
-emptied before each round, so that each of the 1,500 patterns is lexed and parsed once in a round. sqlglot:
+emptied before each round, so that each of the 1,400 patterns is lexed and parsed once in a round. sqlglot:
 parse, a placeholder for each literal, render, tables, columns, for each row; it has no memory, so it is timed
 on every twentieth row (another one each round) and scaled. CPU time, rounds interleaved, medians.
 """

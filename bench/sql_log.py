@@ -20,7 +20,7 @@ from bench.query_log.pieces import Pieces
 from bench.query_log.queries import query
 from libs.common.sql import Dialect
 
-PATTERNS: Final = 1_500
+PATTERNS: Final = 1_400
 _EXPONENT: Final = 1.05
 _COMMENTED: Final = 0.2
 _REFLOWED: Final = 0.05

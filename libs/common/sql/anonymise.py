@@ -36,7 +36,13 @@ def scrub(sql: str, dialect: Dialect) -> Scrubbed:
     traits = TRAITS[dialect]
     text = _settled(_render(sql, found, keep_literals=False), dialect)
     text = fold_lists(fold_signs(scrub_secrets(text, traits), traits), traits)
-    return Scrubbed(text.strip(" ;"), _render(sql, found, keep_literals=True), _outer_comments(sql, found))
+    return Scrubbed(text.strip(" ;"), _source(sql, found), _outer_comments(sql, found))
+
+
+def _source(sql: str, found: list[Span]) -> str:
+    if all(span.kind is Kind.LITERAL or span.kind is Kind.IDENTIFIER for span in found):
+        return sql
+    return _render(sql, found, keep_literals=True)
 
 
 def _settled(text: str, dialect: Dialect) -> str:

@@ -70,10 +70,10 @@ class QueryWalk:
 
     def _outcome(self, node: exp.Select, scope: Scope) -> Source:
         stars = [item for item in node.expressions if item.is_star]
+        if len(stars) != 1:
+            return OPAQUE
         outputs = frozenset(fold_column(item.alias_or_name, True, self.dialect) for item in node.expressions)
         outputs |= {self.column(i) for i in (_output_name(item) for item in node.expressions) if i is not None}
-        if len(stars) != 1:
-            return Source(outputs=outputs)
         table = stars[0].args.get("table")
         source = scope.find(self.name(table)) if table else scope.only()
         return Source(passed_on=source, outputs=outputs)

@@ -19,7 +19,7 @@ _BLANK: Final = "; \t\r\n\f\v"
 _DIGITS: Final = "0123456789"
 _MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
 # What is glued to a literal may read otherwise after a `?`: the lexer looks again.
-_GLUED: Final = re.compile(rf"{HOLE}(?:[$@%.#{{\d]|:(?!:))")
+_GLUED: Final = re.compile(rf"{HOLE}(?:[$@%.#{{\d]|:(?!:)|[a-zA-Z]{{1,2}}&?{HOLE})")
 _DASHED: Final = re.compile(r"-\d")
 _SIMPLE_BLOCK: Final = r"\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/"
 # A letter or `U&` before a hole is the prefix of a string, never a name before something else.
