@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.envelope import Envelope, EnvelopeError, named_tenant, open_value, picker
+from libs.common.envelope import Envelope, EnvelopeError, MarkReader, named_tenant, open_value
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
 from libs.common.scraped_reading import read_record
@@ -25,17 +25,13 @@ class Decoder(Generic[E]):
         self._topic = topic.name
         self._read: Callable[[bytes], E] = _reader(model)
         self._default_tenant = default_tenant
-        self._names: tuple[str, ...] = ()
-        self._pick = picker(())
+        self._marks = MarkReader()
         self._told: tuple[bytes | None, ...] = ()
         self._tenant: UUID | None = None
 
     def __call__(self, raw: Raw) -> Record[E]:
         """Raises EnvelopeError or ValidationError; nothing else that a message could cause."""
-        names, values = zip(*raw.headers, strict=True) if raw.headers else ((), ())
-        if names != self._names:
-            self._names, self._pick = names, picker(names)
-        content_type, version, tenant, time, traceparent = self._pick(values)
+        content_type, version, tenant, time, traceparent = self._marks(raw.headers)
         body, told = raw.value or b"", (content_type, version, tenant)
         if told != self._told:
             found = open_value(content_type, body, fallback_id(self._topic, raw))

@@ -151,18 +151,39 @@ def _new_id() -> bytes:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}".encode()
 
 
-@lru_cache(maxsize=256)
-def picker(names: tuple[str, ...]) -> Callable[[tuple[bytes | None, ...]], Marks]:
-    """Takes out of the values of headers of these names what each record is asked for.
+def marks_of(headers: Headers) -> Marks:
+    """Content type, version, tenant (`NO_TENANT`: not named), time, traceparent; of several under one name the last."""
+    named = {**dict(zip(_MARKS, _UNMARKED, strict=True)), **header_map(headers)}
+    return named[CONTENT_TYPE], named["ce_specversion"], named["ce_tenant"], named["ce_time"], named[TRACEPARENT]
 
-    That is content type, version, tenant (`NO_TENANT`: not named), time, traceparent. Producers write the same headers
-    in the same order each time: their places are found once.
+
+class MarkReader:
+    """Reads the marks of message after message.
+
+    A producer writes the same headers in the same order each time: their places are found once, and only looked
+    through again where other names stand there or their number is another one. CloudEvents forbids to name one twice;
+    where that happens, one of the values is taken.
     """
-    places = {name.lower(): place for place, name in enumerate(names)}
-    if places.keys() >= set(_MARKS):
-        return itemgetter(*(places[name] for name in _MARKS))
-    wanted = [(places.get(name), default) for name, default in zip(_MARKS, _UNMARKED, strict=True)]
-    return lambda values: tuple(default if at is None else values[at] for at, default in wanted)  # type: ignore[return-value]
+
+    def __init__(self) -> None:
+        self._count = -1
+        self._names: tuple[str, ...] = ()
+        self._at: Callable[[Headers], Any] = itemgetter(0)
+
+    def __call__(self, headers: Headers) -> Marks:
+        """The marks of one message, as `marks_of` has them."""
+        if len(headers) == self._count:
+            (n1, content_type), (n2, version), (n3, tenant), (n4, time), (n5, traceparent) = self._at(headers)
+            if (n1, n2, n3, n4, n5) == self._names:
+                return content_type, version, tenant, time, traceparent
+        self._learn([name.lower() for name, _ in headers])
+        return marks_of(headers)
+
+    def _learn(self, names: Sequence[str]) -> None:
+        """Where the marks stand, if each of them stands there once."""
+        self._count = -1
+        if all(names.count(name) == 1 for name in _MARKS):
+            self._count, self._names, self._at = len(names), _MARKS, itemgetter(*map(names.index, _MARKS))
 
 
 def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tuple[Envelope, bytes] | None:
@@ -184,8 +205,7 @@ def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
 
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    names, values = zip(*headers, strict=True) if headers else ((), ())
-    content_type, version, tenant, *_ = picker(names)(values)
+    content_type, version, tenant, *_ = marks_of(headers)
     found = open_value(content_type, value, fallback_id)
     if found is None:
         named_tenant(version, tenant)

@@ -12,12 +12,13 @@ from libs.common.envelope import (
     Envelope,
     EnvelopeError,
     HeaderWriter,
+    MarkReader,
     event_type,
     header_map,
     is_structured,
+    marks_of,
     new_envelope,
     open_message,
-    picker,
 )
 from libs.common.events import AuditRecorded, BiQueryScraped, UsageRecompute
 
@@ -162,13 +163,39 @@ def test_headers_written_at_once_have_ids_of_their_own() -> None:
     assert [each.tenant for each in envelopes] == [event.tenant for event in events]
 
 
-names = st.sampled_from(["content-type", "Content-Type", "ce_specversion", "ce_tenant", "CE_Tenant", "ce_time", "x"])
+names = st.sampled_from(
+    ["content-type", "Content-Type", "ce_specversion", "ce_tenant", "CE_Tenant", "ce_time", "traceparent", "x"]
+)
+header_lists = st.lists(st.tuples(names, st.none() | st.binary(max_size=3)), max_size=9)
 
 
-@given(st.lists(st.tuples(names, st.none() | st.binary(max_size=3)), max_size=9))
-def test_what_is_picked_is_what_the_headers_say(headers: list[tuple[str, bytes | None]]) -> None:
+def _wanted(headers: list[tuple[str, bytes | None]]) -> tuple[bytes | None, ...]:
     known = header_map(headers)
-    picked = picker(tuple(name for name, _ in headers))(tuple(value for _, value in headers))
     defaults = (b"application/json", b"1.0", NO_TENANT, None, None)
-    wanted = ("content-type", "ce_specversion", "ce_tenant", "ce_time", "traceparent")
-    assert picked == tuple(known.get(name, default) for name, default in zip(wanted, defaults, strict=True))
+    marks = ("content-type", "ce_specversion", "ce_tenant", "ce_time", "traceparent")
+    return tuple(known.get(name, default) for name, default in zip(marks, defaults, strict=True))
+
+
+@given(header_lists)
+def test_marks_are_what_the_headers_say(headers: list[tuple[str, bytes | None]]) -> None:
+    assert marks_of(headers) == _wanted(headers)
+
+
+_USUAL = ["ce_id", "ce_specversion", "ce_tenant", "ce_time", "traceparent", "content-type"]
+
+
+@given(
+    st.lists(st.permutations(_USUAL) | st.just(_USUAL) | st.lists(names, unique_by=str.lower, max_size=6), max_size=6)
+)
+def test_a_reader_follows_each_change_of_order(messages: list[list[str]]) -> None:
+    read = MarkReader()
+    for at, message in enumerate(messages):
+        headers: list[tuple[str, bytes | None]] = [(name, f"{name} {at}".encode()) for name in message]
+        assert read(headers) == _wanted(headers)
+
+
+def test_a_mark_named_twice_gives_one_of_its_values() -> None:
+    read = MarkReader()
+    usual: list[tuple[str, bytes | None]] = [(name, b"1") for name in _USUAL]
+    assert read(usual) == read(usual) == (b"1",) * 5
+    assert read([("ce_tenant", b"2"), *usual[1:]])[2] in (b"1", b"2")
