@@ -11,7 +11,7 @@ client, in turns, on one connection's server process; the end of each round comp
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
@@ -21,7 +21,6 @@ from asyncpg.connection import LoggedQuery
 from bench.harness import Result
 from bench.usage_log import Log
 from libs.common.db import Connection
-from services.aggregator import ingest
 from services.aggregator.domain import TOP_COLUMNS, WINDOW
 from services.aggregator.store import counters, stats
 from tests.integration.aggregator_harness import Harness, replicas
@@ -46,16 +45,16 @@ class Spent:
 
 
 @asynccontextmanager
-async def replica() -> AsyncIterator[Harness]:
-    """The aggregator's use cases on an empty database."""
-    async with (
-        running_servers() as servers,
-        template_database(servers) as template,
-        fresh_platform(servers, template) as platform,
-        replicas(platform) as (one,),
-    ):
-        one.refresh._pause = timedelta(0)
-        yield one
+async def installations(count: int) -> AsyncIterator[list[Harness]]:
+    """The aggregator's use cases, each on an empty database of its own."""
+    async with running_servers() as servers, template_database(servers) as template, AsyncExitStack() as stack:
+        made = []
+        for _ in range(count):
+            platform = await stack.enter_async_context(fresh_platform(servers, template))
+            [one] = await stack.enter_async_context(replicas(platform))
+            one.refresh._pause = timedelta(0)
+            made.append(one)
+        yield made
 
 
 class _Timed:
@@ -75,11 +74,11 @@ async def after_events(log: Log) -> Spent:
     """100 new events a minute after the last ones, and the refresh that they ask for."""
     log.harness.clock.advance(timedelta(minutes=1))
     timed = _Timed()
-    ingest.counters.apply = timed  # type: ignore[assignment]
+    counters.apply = timed  # type: ignore[assignment]
     try:
         await log.send_new(EVENTS)
     finally:
-        ingest.counters.apply = timed._apply
+        counters.apply = timed._apply
     began = time.perf_counter()
     products = await log.harness.refresh.drain()
     return Spent(timed.ms, (time.perf_counter() - began) * 1e3, products)
@@ -122,7 +121,7 @@ async def _rebuilds(log: Log) -> float:
 
 
 async def _run() -> list[Result]:
-    async with replica() as one:
+    async with installations(1) as [one]:
         log = Log(one)
         await log.begin()
         await log.fill(IN_WINDOW * WINDOWS, WINDOW.days * WINDOWS)

@@ -9,7 +9,7 @@ from statistics import median
 
 from bench.harness import Result
 from bench.usage_log import Log
-from bench.usage_refresh import after_events, replica
+from bench.usage_refresh import after_events, installations
 
 LITTLE, MUCH, DAYS, ROUNDS = 100_000, 5_000_000, 30, 15
 TARGET = 1.5
@@ -24,12 +24,10 @@ async def _filled(log: Log, rows: int) -> Log:
 
 
 async def _run() -> list[Result]:
-    async with replica() as one, replica() as another:
+    async with installations(2) as (one, another):
         little, much = await _filled(Log(one), LITTLE), await _filled(Log(another), MUCH)
-        spent: list[tuple[float, float]] = []
-        for _ in range(ROUNDS):
-            spent.append(((await after_events(little)).total, (await after_events(much)).total))
-    short, long = median(each[0] for each in spent), median(each[1] for each in spent)
+        spent = [(await after_events(little), await after_events(much)) for _ in range(ROUNDS)]
+    short, long = (median(each[n].total for each in spent) for n in (0, 1))
     print(f"USAGE_REFRESH_GROWTH little_ms={short:.1f} much_ms={long:.1f}")
     return [Result("usage_refresh_growth", long, "ms", long / short, f"<{TARGET:g}", long / short < TARGET)]
 

@@ -17,8 +17,8 @@ from services.aggregator.metrics import UsageMetrics
 from services.aggregator.store import catalogue, counter_build, dirt, locks, stats
 from services.aggregator.store.dirt import SpaceKey
 
-LONGEST_SLIDE: Final = timedelta(hours=6)
-"""Rows of so much time leave the window in one transaction, during which nobody counts."""
+SHORTEST_SLIDE: Final = timedelta(hours=1)
+"""Rows of at least so much time leave the window in one transaction, during which nobody counts."""
 BUILT_AT_ONCE: Final = 50
 """Products whose counters are built in one transaction."""
 SHORT: Final = timedelta(seconds=1)
@@ -65,7 +65,7 @@ class Refresh:
         arrived, since = False, self._clock() - WINDOW
         while not arrived:
             async with self.counting(tenant, patience) as connection:
-                arrived = await counter_build.slide(connection, tenant, since, LONGEST_SLIDE)
+                arrived = await counter_build.slide(connection, tenant, since, SHORTEST_SLIDE)
 
     @asynccontextmanager
     async def counting(self, tenant: UUID, patience: timedelta) -> AsyncIterator[Connection]:

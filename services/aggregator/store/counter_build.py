@@ -104,6 +104,10 @@ SELECT tenant_id, pattern_id, $5::int, seen_at, NULL, 0, chart_key FROM bi_refer
 WHERE tenant_id = $2 AND seen_at >= $3 AND seen_at < $4 AND retired_at IS NULL"""
 
 
+# So many rows are a part of a second, during which nobody else counts.
+_MANY: Final = 10_000
+
+
 async def window(connection: Connection, tenant: UUID) -> datetime | None:
     """Since when a tenant's counters count."""
     since: datetime | None = await connection.fetchval("SELECT since FROM usage_window WHERE tenant_id = $1", tenant)
@@ -111,12 +115,16 @@ async def window(connection: Connection, tenant: UUID) -> datetime | None:
 
 
 async def slide(connection: Connection, tenant: UUID, since: datetime, step: timedelta) -> bool:
-    """Move a tenant's window towards `since`, by no more than `step`; whether it is there. The caller holds it."""
+    """Move a tenant's window towards `since`; whether it is there. The caller holds it.
+
+    Where many rows lie on the way it goes a part of it only, but `step`.
+    """
     before = await window(connection, tenant)
     if before is None:
         await connection.execute("INSERT INTO usage_window (tenant_id, since) VALUES ($1, $2)", tenant, since)
         return True
-    after = min(since, before + step) if since > before else max(since, before - step)
+    gap = await _short_enough(connection, tenant, before, since, step)
+    after = before + gap if since > before else before - gap
     if after < before:
         await _set_window(connection, tenant, after)
         await counters.move(connection, _SPAN, tenant, after, before, 1, follow_last=False)
@@ -124,6 +132,20 @@ async def slide(connection: Connection, tenant: UUID, since: datetime, step: tim
         await counters.move(connection, _SPAN, tenant, before, after, -1, follow_last=False)
         await _set_window(connection, tenant, after)
     return after == since
+
+
+async def _short_enough(
+    connection: Connection, tenant: UUID, before: datetime, since: datetime, step: timedelta
+) -> timedelta:
+    """How far to go: all the way where few rows lie on it, else less, `step` at least."""
+    gap, span = abs(since - before), f"SELECT count(*) FROM ({_SPAN} LIMIT $6) AS s WHERE $1::bool"  # noqa: S608
+    while gap > step:
+        ends = (before, before + gap) if since > before else (before - gap, before)
+        count = await connection.fetchval(span, True, tenant, *ends, 1, _MANY)
+        if count < _MANY:
+            break
+        gap = max(gap / 4, step)
+    return gap
 
 
 async def _set_window(connection: Connection, tenant: UUID, since: datetime) -> None:

@@ -57,8 +57,11 @@ async def mark_connector(connection: Connection, tenant: UUID, connector: UUID, 
 
 
 async def mark_stale(connection: Connection, now: datetime, updated_until: datetime) -> None:
-    """Mark products of all tenants whose statistics are this old: their windows have moved on."""
-    found = "SELECT tenant_id, product_id, space_id FROM product_usage_stats WHERE updated_at <= $2"
+    """Mark products of all tenants whose statistics are this old: their windows have moved on.
+
+    So have those of statistics from the future: a clock was set back.
+    """
+    found = "SELECT tenant_id, product_id, space_id FROM product_usage_stats WHERE updated_at <= $2 OR updated_at > $1"
     await connection.execute(_MARK.format(found=found), now, updated_until)
 
 
