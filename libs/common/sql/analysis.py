@@ -1,6 +1,7 @@
 """All that usage analytics takes from one statement, in one call."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -66,9 +67,18 @@ def _tables_may_lie_in_literals(text: str, dialect: Dialect) -> bool:
 
 def pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: Iterable[TableName]) -> UUID:
     """The id of a statement's pattern: the same text over other tables is another pattern."""
+    derive = _known_id if len(text) <= _LONGEST_KNOWN else _pattern_id
+    return derive(tenant, connector, dialect, text, tuple(tables))
+
+
+def _pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: tuple[TableName, ...]) -> UUID:
     full = sorted({_PART.join(table.parts) for table in tables})
     name = _FIELD.join([str(connector), dialect.value, text, *full])
     return uuid5(tenant, name.encode("utf-8", "replace").decode())
+
+
+_LONGEST_KNOWN: Final = 4_096
+_known_id = lru_cache(maxsize=8_192)(_pattern_id)
 
 
 def _from_trees(

@@ -7,13 +7,12 @@ from typing import Final, NamedTuple
 from libs.common.sql.dialects import TRAITS, Dialect, Traits
 from libs.common.sql.folding import fold_lists, fold_signs, scrub_secrets
 from libs.common.sql.lexer import Kind, Span, spans
-from libs.common.sql.shapes import join_comments
+from libs.common.sql.shapes import UNSTORABLE, join_comments
 
 MAX_TEXT_BYTES: Final = 64 * 1024
 _MAX_LOOKS: Final = 8
 _GLUED: Final = re.compile(r"\?(?:[$@%.#{\d]|:(?!:))")
 _BLANKS: Final = re.compile(r"\s+")
-_UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Scrubbed(NamedTuple):
@@ -58,7 +57,7 @@ def _settled(text: str, dialect: Dialect) -> str:
 
 def clean(sql: str) -> str:
     """Without what no store takes: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", sql.replace("\0", " "))
+    return UNSTORABLE.sub("\ufffd", sql.replace("\0", " "))
 
 
 def _render(sql: str, found: list[Span], *, keep_literals: bool) -> str:

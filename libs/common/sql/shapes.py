@@ -16,10 +16,14 @@ from libs.common.sql.lexer import Branch, Kind, branches
 HOLE: Final = "\0"
 _MAX_COMMENT: Final = 16 * 1024
 _BLANK: Final = "; \t\r\n\f\v"
+_COMMENTED: Final = frozenset(_BLANK + "-/#")
 _DIGITS: Final = "0123456789"
+UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
 _MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
 # What is glued to a literal may read otherwise after a `?`: the lexer looks again.
-_GLUED: Final = re.compile(rf"{HOLE}(?:[$@%.#{{\d]|:(?!:)|[a-zA-Z]{{1,2}}&?{HOLE})")
+_GLUED: Final = rf"{HOLE}(?:[$@%.#{{\d]|:(?!:)|[a-zA-Z]{{1,2}}&?{HOLE})"
+_FRACTION: Final = rf"(?<![\w$\"`\])?}}])\.{HOLE}"
+_UNSURE: Final = re.compile(f"{_GLUED}|{_FRACTION}")
 _DASHED: Final = re.compile(r"-\d")
 _SIMPLE_BLOCK: Final = r"\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/"
 # A letter or `U&` before a hole is the prefix of a string, never a name before something else.
@@ -44,7 +48,8 @@ class Shape(NamedTuple):
 
 def join_comments(comments: Sequence[str]) -> str | None:
     """What stands in comments, without their marks; None for nothing."""
-    return "\n".join([_MARKS.sub("", comment) for comment in comments])[:_MAX_COMMENT] or None
+    text = "\n".join([_MARKS.sub("", comment) for comment in comments])[:_MAX_COMMENT]
+    return UNSTORABLE.sub("\ufffd", text) or None
 
 
 def fold_holes(text: str) -> str:
@@ -96,7 +101,7 @@ class Shaper:
     def draft(self, sql: str) -> tuple[str, str | None]:
         """The shape of an ordinary statement (without NUL); of others a text that is no statement's shape."""
         comments: list[str] | None = None
-        if self._leading(sql):
+        if sql[:1] in _COMMENTED and self._leading(sql):
             comments, sql = self._peeled(sql)
         text = HOLE.join(self._split(sql)[:: self._stride])
         return text, join_comments(comments) if comments else None
@@ -128,7 +133,7 @@ class Shaper:
 
     def _is_shape(self, text: str) -> bool:
         """Whether nothing is left over that begins a literal or a comment, so that it can have no other meaning."""
-        if any(HOLE in name for name in self._quoted.findall(text)) or _GLUED.search(text):
+        if any(HOLE in name for name in self._quoted.findall(text)) or _UNSURE.search(text):
             return False
         rest = self._quoted.sub(".", text)
         return not any(sign in rest for sign in self._left_over) and not (self._dashed and _DASHED.search(rest))
@@ -178,10 +183,10 @@ def _storable(sql: str) -> bool:
 
 
 def _in_plain(traits: Traits, branch: Branch) -> Branch:
-    """The branch without what only the full pattern looks at: comments, quoted names, dollars."""
+    """The branch without what only the full pattern looks at: comments, quoted names, dollars, `.5`."""
     if branch.kind is Kind.OPEN:
         return branch._replace(first="".join(sign for sign in branch.first if sign in traits.strings))
-    left_out = branch.kind in {Kind.COMMENT, Kind.IDENTIFIER} or branch.first == "$"
+    left_out = branch.kind in {Kind.COMMENT, Kind.IDENTIFIER} or branch.first in {"$", "."}
     return branch._replace(first="") if left_out else branch
 
 
