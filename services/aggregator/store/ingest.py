@@ -38,7 +38,6 @@ CREATE TEMP TABLE IF NOT EXISTS stage_table_key (
 CREATE TEMP TABLE IF NOT EXISTS stage_column (
     tenant_id uuid, pattern_id uuid, table_key uuid, column_name text
 ) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS stage_touched (tenant_id uuid, pattern_id uuid) ON COMMIT DELETE ROWS;
 """
 
 
