@@ -20,7 +20,8 @@ from libs.common.clock import rfc3339
 from libs.common.events import AnyEvent
 from libs.common.scraped import ScrapedEvent
 
-Headers = Sequence[tuple[str, bytes | None]]
+Header = tuple[str, bytes | None]
+Headers = Sequence[Header]
 HeaderMap = Mapping[str, bytes | None]
 Marks = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -34,8 +35,13 @@ _SPEC_VERSION: Final = "1.0"
 _PLAIN: Final = b"application/json"
 _CURRENT: Final = b"1.0"
 NO_TENANT: Final = b"no tenant is named"  # known by its identity
-_MARKS: Final = (CONTENT_TYPE, "ce_specversion", "ce_tenant", "ce_time", TRACEPARENT)
-_UNMARKED: Final[Marks] = (_PLAIN, _CURRENT, NO_TENANT, None, None)
+_UNMARKED: Final[tuple[Header, ...]] = (
+    (CONTENT_TYPE, _PLAIN),
+    ("ce_specversion", _CURRENT),
+    ("ce_tenant", NO_TENANT),
+    ("ce_time", None),
+    (TRACEPARENT, None),
+)
 _WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
@@ -151,39 +157,31 @@ def _new_id() -> bytes:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}".encode()
 
 
-def marks_of(headers: Headers) -> Marks:
-    """Content type, version, tenant (`NO_TENANT`: not named), time, traceparent; of several under one name the last."""
-    named = {**dict(zip(_MARKS, _UNMARKED, strict=True)), **header_map(headers)}
-    return named[CONTENT_TYPE], named["ce_specversion"], named["ce_tenant"], named["ce_time"], named[TRACEPARENT]
+@lru_cache(maxsize=256)
+def _places(names: tuple[str, ...]) -> Callable[[tuple[Header, ...]], Any]:
+    """Takes the marks out of headers of these names with `_UNMARKED` behind them, which stand for those missing."""
+    found = {name.lower(): place for place, name in enumerate(names)}
+    return itemgetter(*(found.get(name, len(names) + at) for at, (name, _) in enumerate(_UNMARKED)))
 
 
 class MarkReader:
-    """Reads the marks of message after message.
+    """Reads the marks of message after message: content type, version, tenant (`NO_TENANT`: not named), time, trace.
 
-    A producer writes the same headers in the same order each time: their places are found once, and only looked
-    through again where other names stand there or their number is another one. CloudEvents forbids to name one twice;
-    where that happens, one of the values is taken.
+    A producer writes the same headers in the same order each time: their places are found once.
     """
 
     def __init__(self) -> None:
-        self._count = -1
-        self._names: tuple[str, ...] = ()
-        self._at: Callable[[Headers], Any] = itemgetter(0)
+        self._names: list[str] = []
+        self._take = _places(())
 
     def __call__(self, headers: Headers) -> Marks:
-        """The marks of one message, as `marks_of` has them."""
-        if len(headers) == self._count:
-            (n1, content_type), (n2, version), (n3, tenant), (n4, time), (n5, traceparent) = self._at(headers)
-            if (n1, n2, n3, n4, n5) == self._names:
-                return content_type, version, tenant, time, traceparent
-        self._learn([name.lower() for name, _ in headers])
-        return marks_of(headers)
-
-    def _learn(self, names: Sequence[str]) -> None:
-        """Where the marks stand, if each of them stands there once."""
-        self._count = -1
-        if all(names.count(name) == 1 for name in _MARKS):
-            self._count, self._names, self._at = len(names), _MARKS, itemgetter(*map(names.index, _MARKS))
+        """Of several headers under one name the last counts."""
+        names = [name for name, _ in headers]
+        if names != self._names:
+            self._names, self._take = names, _places(tuple(names))
+        found = self._take((*headers, *_UNMARKED))
+        (_, content_type), (_, version), (_, tenant), (_, time), (_, traceparent) = found
+        return content_type, version, tenant, time, traceparent
 
 
 def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tuple[Envelope, bytes] | None:
@@ -205,7 +203,7 @@ def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
 
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    content_type, version, tenant, *_ = marks_of(headers)
+    content_type, version, tenant, *_ = MarkReader()(headers)
     found = open_value(content_type, value, fallback_id)
     if found is None:
         named_tenant(version, tenant)
