@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.common.db import Connection
+from libs.common.errors import Unavailable
 from services.aggregator.rows import ConnectorKey
 
 
@@ -61,7 +62,7 @@ async def share_windows(connection: Connection, tenants: Iterable[UUID]) -> None
     )
 
 
-class Busy(Exception):
+class Busy(Unavailable):
     """Somebody counts for longer than one wants to wait."""
 
 
@@ -71,5 +72,5 @@ async def hold_window(connection: Connection, tenant: UUID, patience: timedelta)
     try:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _key("aggregator:window", tenant))
     except asyncpg.LockNotAvailableError as error:
-        raise Busy(str(tenant)) from error
+        raise Busy("Usage is being counted; try again.") from error
     await connection.execute("SELECT set_config('lock_timeout', '0', true)")
