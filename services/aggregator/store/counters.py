@@ -62,27 +62,31 @@ _MOVE: Final = """
 WITH change AS MATERIALIZED (
     SELECT c.tenant_id, c.pattern_id, c.sign, c.at, c.executed_by, c.amount, c.chart_key, c.at >= w.since AS inside
     FROM ({source}) AS c JOIN usage_window w ON w.tenant_id = c.tenant_id
-), executed AS MATERIALIZED (
-    SELECT tenant_id, pattern_id, coalesce(sum(sign * amount) FILTER (WHERE inside), 0) AS n,
+), told AS (
+    SELECT tenant_id, pattern_id, executed_by, coalesce(sum(sign * amount) FILTER (WHERE inside), 0) AS n,
+           coalesce(sum(sign) FILTER (WHERE inside), 0) AS runs,
            max(at) FILTER (WHERE sign > 0) AS came, max(at) FILTER (WHERE sign < 0) AS gone
-    FROM change WHERE chart_key IS NULL GROUP BY tenant_id, pattern_id
+    FROM change WHERE chart_key IS NULL GROUP BY tenant_id, pattern_id, executed_by
+), executed AS MATERIALIZED (
+    SELECT c.tenant_id, t.product_id, t.labels, c.n, c.came, c.gone, c.people, c.runs
+    FROM (SELECT tenant_id, pattern_id, sum(n) AS n, max(came) AS came, max(gone) AS gone,
+                 array_agg(executed_by) FILTER (WHERE executed_by IS NOT NULL AND runs <> 0) AS people,
+                 array_agg(runs) FILTER (WHERE executed_by IS NOT NULL AND runs <> 0) AS runs
+          FROM told GROUP BY tenant_id, pattern_id) AS c
+    {executing}
 ), users AS (
     INSERT INTO product_user AS known (tenant_id, product_id, user_key, n)
-    SELECT c.tenant_id, t.product_id, {user_key}, sum(c.n)
-    FROM (SELECT tenant_id, pattern_id, executed_by, sum(sign) AS n FROM change
-          WHERE inside AND chart_key IS NULL AND executed_by IS NOT NULL
-          GROUP BY tenant_id, pattern_id, executed_by HAVING sum(sign) <> 0) AS c
-    {executing}
-    GROUP BY 1, 2, 3 HAVING sum(c.n) <> 0 ORDER BY 1, 2, 3
+    SELECT e.tenant_id, e.product_id, {user_key} AS user_key, sum(u.n)
+    FROM executed e CROSS JOIN LATERAL unnest(e.people, e.runs) AS u (name, n)
+    GROUP BY e.tenant_id, e.product_id, u.name HAVING sum(u.n) <> 0 ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, product_id, user_key) DO UPDATE SET n = known.n + excluded.n
     RETURNING new.tenant_id, new.product_id, new.user_key, new.n, coalesce(old.n, 0) AS before
 ), columns AS (
     INSERT INTO product_column AS known (tenant_id, product_id, label_key, label, n)
-    SELECT c.tenant_id, t.product_id, {label_key}, l.label, sum(c.n)
-    FROM executed c {executing}
-    CROSS JOIN LATERAL unnest(t.labels) AS l (label)
-    WHERE c.n <> 0
-    GROUP BY 1, 2, 3, 4 HAVING sum(c.n) <> 0 ORDER BY 1, 2, 3
+    SELECT e.tenant_id, e.product_id, {label_key} AS label_key, l.label, sum(e.n)
+    FROM executed e CROSS JOIN LATERAL unnest(e.labels) AS l (label)
+    WHERE e.n <> 0
+    GROUP BY e.tenant_id, e.product_id, l.label HAVING sum(e.n) <> 0 ORDER BY 1, 2, 3
     ON CONFLICT (tenant_id, product_id, label_key) DO UPDATE SET n = known.n + excluded.n
     RETURNING new.tenant_id, new.product_id, new.label_key, new.n
 ), charts AS (
@@ -102,8 +106,8 @@ WITH change AS MATERIALIZED (
     SELECT tenant_id, product_id, sum(n) AS executions, sum(users) AS users, sum(charts) AS charts,
            max(came) FILTER (WHERE $1) AS came, max(gone) FILTER (WHERE $1) AS gone, max(until) AS until
     FROM (
-        SELECT c.tenant_id, t.product_id, c.n, 0 AS users, 0 AS charts, c.came, c.gone, NULL::timestamptz AS until
-        FROM executed c {executing}
+        SELECT tenant_id, product_id, n, 0 AS users, 0 AS charts, came, gone, NULL::timestamptz AS until
+        FROM executed
         UNION ALL
         SELECT tenant_id, product_id, 0, (n > 0)::int - (before > 0)::int, 0, NULL, NULL, NULL FROM users
         UNION ALL
@@ -194,7 +198,7 @@ async def move(connection: Connection, source: str = STAGED, *values: object, fo
         source=source,
         target=_TARGET,
         executing=_EXECUTING,
-        user_key=USER_KEY.format("c.tenant_id", "c.executed_by"),
+        user_key=USER_KEY.format("e.tenant_id", "u.name"),
         label_key=key_of("l.label"),
     )
     rows = await connection.fetch(query, follow_last, *values)
