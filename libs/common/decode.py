@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.envelope import Envelope, EnvelopeError, MarkReader, named_tenant, open_value
+from libs.common.envelope import Envelope, EnvelopeError, MarkReader, Marks, named_tenant, open_value
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
 from libs.common.scraped_reading import read_record
@@ -26,19 +26,18 @@ class Decoder(Generic[E]):
         self._read: Callable[[bytes], E] = _reader(model)
         self._default_tenant = default_tenant
         self._marks = MarkReader()
-        self._told: tuple[bytes | None, ...] = ()
+        self._told: Marks | None = None
         self._tenant: UUID | None = None
 
     def __call__(self, raw: Raw) -> Record[E]:
         """Raises EnvelopeError or ValidationError; nothing else that a message could cause."""
-        content_type, version, tenant, time, traceparent = self._marks(raw.headers)
-        body, told = raw.value or b"", (content_type, version, tenant)
-        if told != self._told:
-            found = open_value(content_type, body, fallback_id(self._topic, raw))
+        marks, body = self._marks(raw.headers), raw.value or b""
+        if marks is not self._told:
+            found = open_value(marks[0], body, fallback_id(self._topic, raw))
             if found is not None:
                 return self._structured(raw, *found)
-            self._tenant, self._told = named_tenant(version, tenant), told
-        return Record(self._event(body, self._tenant), self._topic, raw, time, traceparent)
+            self._tenant, self._told = named_tenant(marks[1], marks[2]), marks
+        return Record(self._event(body, self._tenant), self._topic, raw, marks[3], marks[4])
 
     def _structured(self, raw: Raw, envelope: Envelope, body: bytes) -> Record[E]:
         time = rfc3339(envelope.time).encode() if envelope.time else None

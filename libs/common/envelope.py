@@ -4,11 +4,11 @@ Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read 
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from operator import itemgetter
+from itertools import takewhile
 from os import urandom
 from typing import Any, Final, Self
 from uuid import UUID, uuid4
@@ -22,7 +22,6 @@ from libs.common.scraped import ScrapedEvent
 
 Header = tuple[str, bytes | None]
 Headers = Sequence[Header]
-HeaderMap = Mapping[str, bytes | None]
 Marks = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 
 CONTENT_TYPE: Final = "content-type"
@@ -35,13 +34,13 @@ _SPEC_VERSION: Final = "1.0"
 _PLAIN: Final = b"application/json"
 _CURRENT: Final = b"1.0"
 NO_TENANT: Final = b"no tenant is named"  # known by its identity
-_UNMARKED: Final[tuple[Header, ...]] = (
-    (CONTENT_TYPE, _PLAIN),
-    ("ce_specversion", _CURRENT),
-    ("ce_tenant", NO_TENANT),
-    ("ce_time", None),
-    (TRACEPARENT, None),
-)
+_UNMARKED: Final[dict[str, bytes | None]] = {
+    CONTENT_TYPE: _PLAIN,
+    "ce_specversion": _CURRENT,
+    "ce_tenant": NO_TENANT,
+    "ce_time": None,
+    TRACEPARENT: None,
+}
 _WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
@@ -121,7 +120,7 @@ def event_type(model: type[BaseModel | ScrapedEvent]) -> str:
     return "tidemark." + _WORD_START.sub("_", model.__name__).lower()
 
 
-def header_map(headers: Headers) -> HeaderMap:
+def header_map(headers: Headers) -> dict[str, bytes | None]:
     """Headers by name in lower case; of several under one name the last."""
     return {name.lower(): value for name, value in headers}
 
@@ -157,31 +156,41 @@ def _new_id() -> bytes:
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}".encode()
 
 
-@lru_cache(maxsize=256)
-def _places(names: tuple[str, ...]) -> Callable[[tuple[Header, ...]], Any]:
-    """Takes the marks out of headers of these names with `_UNMARKED` behind them, which stand for those missing."""
-    found = {name.lower(): place for place, name in enumerate(names)}
-    return itemgetter(*(found.get(name, len(names) + at) for at, (name, _) in enumerate(_UNMARKED)))
+def marks_of(headers: Headers) -> Marks:
+    """Content type, version, tenant (`NO_TENANT`: not named), time, trace; of several under one name the last."""
+    named = _UNMARKED | header_map(headers)
+    return named[CONTENT_TYPE], named["ce_specversion"], named["ce_tenant"], named["ce_time"], named[TRACEPARENT]
 
 
 class MarkReader:
-    """Reads the marks of message after message: content type, version, tenant (`NO_TENANT`: not named), time, trace.
+    """Reads the marks of message after message.
 
-    A producer writes the same headers in the same order each time: their places are found once.
+    A producer writes what its messages have in common behind what differs. Where that is the same as before, behind
+    headers of the same names, the marks are the same, and given again as the same object.
     """
 
     def __init__(self) -> None:
+        self._before: tuple[Header, ...] = ()
         self._names: list[str] = []
-        self._take = _places(())
+        self._tail: tuple[Header, ...] = ()
+        self._marks: Marks | None = None
 
-    def __call__(self, headers: Headers) -> Marks:
-        """Of several headers under one name the last counts."""
-        names = [name for name, _ in headers]
-        if names != self._names:
-            self._names, self._take = names, _places(tuple(names))
-        found = self._take((*headers, *_UNMARKED))
-        (_, content_type), (_, version), (_, tenant), (_, time), (_, traceparent) = found
-        return content_type, version, tenant, time, traceparent
+    def __call__(self, headers: tuple[Header, ...]) -> Marks:
+        """As `marks_of`."""
+        at = len(self._names)
+        if self._marks and headers[at:] == self._tail and [name for name, _ in headers[:at]] == self._names:
+            return self._marks
+        return self._learn(headers)
+
+    def _learn(self, headers: tuple[Header, ...]) -> Marks:
+        """Look which headers are those of the message before; keep the marks if no mark stands among the others."""
+        pairs = zip(reversed(headers), reversed(self._before), strict=False)
+        at = len(headers) - sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._before = headers
+        self._names, self._tail = [name for name, _ in headers[:at]], headers[at:]
+        marks = marks_of(headers)
+        self._marks = None if _UNMARKED.keys() & {name.lower() for name in self._names} else marks
+        return marks
 
 
 def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tuple[Envelope, bytes] | None:
@@ -203,7 +212,7 @@ def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
 
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    content_type, version, tenant, *_ = MarkReader()(headers)
+    content_type, version, tenant, *_ = marks_of(headers)
     found = open_value(content_type, value, fallback_id)
     if found is None:
         named_tenant(version, tenant)
