@@ -5,14 +5,12 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlglot import exp
-
 from libs.common.sql.anonymise import Scrubbed, scrub
 from libs.common.sql.columns import columns_of
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.fallback import tables_by_words
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct, fold
-from libs.common.sql.parse import parse, unwrap
+from libs.common.sql.parse import Parsed, parse, unwrap
 from libs.common.sql.patterns import Analysis, Pattern, seen
 from libs.common.sql.tables import tables_of
 from libs.common.sql.words import plain_words, tokenise
@@ -82,14 +80,14 @@ _known_id = lru_cache(maxsize=8_192)(_pattern_id)
 
 
 def _from_trees(
-    trees: list[exp.Expr], dialect: Dialect, names: DefaultNames
+    trees: list[Parsed], dialect: Dialect, names: DefaultNames
 ) -> tuple[tuple[TableName, ...], tuple[ColumnRef, ...]] | None:
     try:
         tables = distinct(table for tree in trees for table in tables_of(tree, names, dialect))
     except Exception:  # a tree of a shape that nobody foresaw: words must do
         return None
     real = frozenset(tables)
-    columns = {column for tree in trees for column in columns_of(tree, names, dialect) if column.table in real}
+    columns = {column for tree in trees for column in columns_of(tree.tree, names, dialect) if column.table in real}
     return tables, tuple(sorted(columns))
 
 

@@ -137,7 +137,7 @@ def _strings(traits: Traits) -> list[tuple[str, str]]:
 
 
 def _prefixed(letter: str, quote: str, body: str) -> str:
-    return rf"(?<=(?<![\w$])[{letter.lower()}{letter.upper()}]{quote}){body}"
+    return rf"(?<=[{letter.lower()}{letter.upper()}](?<![\w$].){quote}){body}"
 
 
 def _plain_guard(traits: Traits, quote: str) -> str:
@@ -145,7 +145,7 @@ def _plain_guard(traits: Traits, quote: str) -> str:
     guard = f"(?!{quote}{quote})" if traits.triple else ""
     letters = traits.escape_prefixes + traits.raw_prefixes + ("q" if traits.q_quotes else "")
     if letters:
-        guard += rf"(?<!(?<![\w$])[{letters}{letters.upper()}]{quote})"
+        guard += rf"(?<![{letters}{letters.upper()}](?<![\w$].){quote})"
     if traits.q_quotes:
         guard += rf"(?<!(?<![\w$])[nN][qQ]{quote})"
     return guard
@@ -159,11 +159,11 @@ def _q_quotes() -> str:
 
 
 def _escaped(quote: str) -> str:
-    return rf"(?:[^{quote}\\]++|\\.|{quote}{quote})*+{quote}"
+    return rf"[^{quote}\\]*+(?:{quote}(?!{quote})|(?:[^{quote}\\]++|\\.|{quote}{quote})*+{quote})"
 
 
 def _doubled(quote: str) -> str:
-    return rf"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
+    return rf"[^{quote}]*+{quote}(?:{quote}[^{quote}]*+{quote})*+(?!{quote})"
 
 
 def _dollar_strings(traits: Traits) -> list[tuple[str, str]]:

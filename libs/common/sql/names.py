@@ -55,7 +55,7 @@ def _displayed(part: str) -> str:
 
 def fold(identifier: str, quoted: bool, dialect: Dialect) -> str:
     """The stored form of a table's, schema's or catalog's name that is written so."""
-    folded = _fold(identifier, quoted, TRAITS[dialect].tables)
+    folded = fold_case(identifier, quoted, TRAITS[dialect].tables)
     if dialect is Dialect.POSTGRES and len(folded) * 4 > _POSTGRES_NAME_BYTES:
         return folded.encode(errors="replace")[:_POSTGRES_NAME_BYTES].decode(errors="ignore")
     return folded
@@ -63,10 +63,11 @@ def fold(identifier: str, quoted: bool, dialect: Dialect) -> str:
 
 def fold_column(identifier: str, quoted: bool, dialect: Dialect) -> str:
     """The stored form of a column's name; some dialects treat columns and tables differently."""
-    return _fold(identifier, quoted, TRAITS[dialect].columns)
+    return fold_case(identifier, quoted, TRAITS[dialect].columns)
 
 
-def _fold(text: str, quoted: bool, case: Case) -> str:
+def fold_case(text: str, quoted: bool, case: Case) -> str:
+    """A name as a dialect of this kind stores it."""
     if case == "lower":
         return text.lower()
     if case == "keep" or quoted:

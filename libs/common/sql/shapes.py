@@ -19,24 +19,30 @@ _BLANK: Final = "; \t\r\n\f\v"
 _COMMENTED: Final = frozenset(_BLANK + "-/#")
 _DIGITS: Final = "0123456789"
 UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
-_MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
+_MARK: Final = re.compile(r"\s*(?:--|\#|//|/\*\+?)\s*")
 # What is glued to a literal may read otherwise after a `?`: the lexer looks again.
 _GLUED: Final = rf"{HOLE}(?:[$@%.#{{\d]|:(?!:)|[a-zA-Z]{{1,2}}&?{HOLE})"
-_FRACTION: Final = rf"(?<![\w$\"`\])?}}])\.{HOLE}"
-_UNSURE: Final = re.compile(f"{_GLUED}|{_FRACTION}")
+# `U&` before a hole is the prefix of a string or an operator, a dot begins a fraction. Each pattern begins with a
+# fixed character, which the engine looks for first.
+_UNSURE: Final = tuple(
+    re.compile(found) for found in (_GLUED, rf"\.{HOLE}(?<![\w$\"`\])?}}]..)", f"&{HOLE}(?<=[uU]..)")
+)
 _DASHED: Final = re.compile(r"-\d")
 _SIMPLE_BLOCK: Final = r"\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/"
-# A letter or `U&` before a hole is the prefix of a string, never a name before something else.
-_NO_PREFIX: Final = r"(?<![uU]&.)"
+# A letter before a hole is the prefix of a string, never a name before something else.
 _NO_LETTER: Final = r"(?<![\w$].)"
 _NO_DASHED_NAME: Final = r"(?!(?<=-.)[\w-]*\.(?![eE]\d)[^\W\d])"
+# An integer, which is what most numbers are; what else a digit begins takes more looking.
+_INTEGER: Final = r"\d*+(?![\w$.-])"
+_NOT_IN_NUMBER: Final = r"(?<![\w$?].)"
 _LIST: Final = rf"(?:, ?{HOLE})++"
-_BEFORE_LISTS: Final = "|".join(rf"(?<=[^\w$.@#]{word} ?\({HOLE})" for word in ("[iI][nN]", "[aA][nN][yY]"))
-_LISTS: Final = re.compile(
-    rf"{HOLE}(?:(?:{_BEFORE_LISTS.replace(' ?', ' ')}|{_BEFORE_LISTS.replace(' ?', '')}){_LIST}(?=\))"
-    rf"|(?<=\[{HOLE}){_LIST}(?=\]))"
+_BEFORE_LISTS: Final = "|".join(
+    rf"(?<=[^\w$.@#]{word}\({HOLE})" for word in ("[iI][nN] ", "[iI][nN]", "[aA][nN][yY] ", "[aA][nN][yY]")
 )
-_ROWS: Final = re.compile(rf"(?<=[^\w$.@#][vV][aA][lL][uU][eE][sS] )(\({HOLE}(?:, ?{HOLE})*+\))(?:, ?\1)++")
+_LISTS: Final = re.compile(rf"\({HOLE}(?=,)(?:{_BEFORE_LISTS}){_LIST}\)")
+_ARRAYS: Final = re.compile(rf"\[{HOLE}{_LIST}\]")
+_ROWS: Final = re.compile(rf"(\({HOLE}(?<=[^\w$.@#][vV][aA][lL][uU][eE][sS] \({HOLE})(?:, ?{HOLE})*+\))(?:, ?\1)++")
+_ODD_BLANKS: Final = re.compile(r"\s\s|[^\S ]")
 
 
 class Shape(NamedTuple):
@@ -48,14 +54,23 @@ class Shape(NamedTuple):
 
 def join_comments(comments: Sequence[str]) -> str | None:
     """What stands in comments, without their marks; None for nothing."""
-    text = "\n".join([_MARKS.sub("", comment) for comment in comments])[:_MAX_COMMENT]
-    return UNSTORABLE.sub("\ufffd", text) or None
+    text = "\n".join([_unmarked(comment) for comment in comments])[:_MAX_COMMENT]
+    return (text if text.isascii() else UNSTORABLE.sub("\ufffd", text)) or None
+
+
+def _unmarked(comment: str) -> str:
+    mark = _MARK.match(comment)
+    text = comment[mark.end() :] if mark else comment
+    end = text.rstrip()
+    return end[:-2].rstrip() if end.endswith("*/") else text
 
 
 def fold_holes(text: str) -> str:
     """A shape in which lists that differ in length only are one list."""
     if ", \0" in text or ",\0" in text:
-        text = _LISTS.sub(HOLE, text)
+        text = _LISTS.sub(f"({HOLE})", text)
+        if f"[{HOLE}," in text:
+            text = _ARRAYS.sub(f"[{HOLE}]", text)
         if "), (\0" in text or "),(\0" in text:
             text = _ROWS.sub(r"\1", text)
     return text
@@ -101,9 +116,10 @@ class Shaper:
     def draft(self, sql: str) -> tuple[str, str | None]:
         """The shape of an ordinary statement (without NUL); of others a text that is no statement's shape."""
         comments: list[str] | None = None
-        if sql[:1] in _COMMENTED and self._leading(sql):
+        if sql[:1] in _COMMENTED:
             comments, sql = self._peeled(sql)
-        text = HOLE.join(self._split(sql)[:: self._stride])
+        parts = self._split(sql)
+        text = HOLE.join(parts if self._stride == 1 else parts[:: self._stride])
         return text, join_comments(comments) if comments else None
 
     def _peeled(self, sql: str) -> tuple[list[str], str]:
@@ -125,15 +141,15 @@ class Shaper:
 
     def canonical(self, text: str) -> str:
         """The same shape with single blanks outside quoted names and with short lists."""
-        pieces = self._quoted.split(text)
-        if len(pieces) == 1:
+        names = self._quoted.findall(text)
+        if not _ODD_BLANKS.search("".join(names)):
             return fold_holes(" ".join(text.split()).strip(" ;"))
-        names = iter([*self._quoted.findall(text), ""])
-        return fold_holes("".join(_BLANKS.sub(" ", piece) + next(names) for piece in pieces).strip(" ;"))
+        pairs = zip(self._quoted.split(text), [*names, ""], strict=True)
+        return fold_holes("".join(_BLANKS.sub(" ", piece) + name for piece, name in pairs).strip(" ;"))
 
     def _is_shape(self, text: str) -> bool:
         """Whether nothing is left over that begins a literal or a comment, so that it can have no other meaning."""
-        if any(HOLE in name for name in self._quoted.findall(text)) or _UNSURE.search(text):
+        if HOLE in "".join(self._quoted.findall(text)) or any(unsure.search(text) for unsure in _UNSURE):
             return False
         rest = self._quoted.sub(".", text)
         return not any(sign in rest for sign in self._left_over) and not (self._dashed and _DASHED.search(rest))
@@ -197,12 +213,10 @@ def _for_split(branch: Branch, traits: Traits) -> Branch:
         rest = _SIMPLE_BLOCK
     if kind is Kind.OPEN:
         rest += ".*"
-    if kind is Kind.PLACEHOLDER or first in {_DIGITS, "."}:
-        rest = _NO_PREFIX + rest
     if first in {"?", "{"}:
         rest = _NO_LETTER + rest
     if first == _DIGITS:
-        rest = r"(?<!\?.)" + (_NO_DASHED_NAME if traits.dashed_names else "") + rest
+        rest = f"{_NOT_IN_NUMBER}(?:{_INTEGER}|{_NO_DASHED_NAME if traits.dashed_names else ''}{rest})"
     return Branch(kind, first, rest)
 
 
