@@ -32,7 +32,7 @@ from libs.common.settings import CommonSettings
 MESSAGES: Final = 120_000
 FEW: Final = 12_000
 ROUNDS: Final = 5
-BATCH: Final = 1_000
+BATCH: Final = 2_000
 
 
 @dataclass(slots=True)

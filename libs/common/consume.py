@@ -155,6 +155,7 @@ class Consumers:
             subscription.interrupt()
         if self._lag_task is not None:
             self._lag_task.cancel()
+        await asyncio.gather(*(subscription.committed() for subscription, _ in self._subscriptions))
         await self._broker.stop()
 
     def ready(self) -> str | None:

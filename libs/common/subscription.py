@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Generic
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
 from libs.common.broker import Message, Publisher
@@ -36,6 +36,7 @@ _REVOKE_PATIENCE = 20.0
 # Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
 _STUCK_AFTER = 120.0
 _COMMIT_SECONDS = 10.0
+_DECODED_AT_ONCE = 100
 _log = structlog.get_logger()
 
 
@@ -77,6 +78,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._trouble: str | None = None
         self._since: float | None = None
         self._next: dict[TopicPartition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
         retried = carrier.metrics.retried.labels(topic.name)
         self._patience = Patience(carrier.retry, self._interrupt, retried)
         self.consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
@@ -117,9 +119,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             batch.clear()
 
     async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
-        # The client asks for the next records in the meantime.
-        await asyncio.sleep(0)
-        decoded = [self._decode(raw) for raw in batch]
+        decoded = await self._decoded(batch)
         with process_span(self.topic.name, self._carrier.group, len(batch), _traceparents(batch, decoded)):
             outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
             await self._handle(batch, decoded, outcomes)
@@ -129,6 +129,14 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._gate.accept(verdict, consumer)
         self._gate.release(verdict.commit.keys() - verdict.held.keys())
         self._count(decoded, outcomes)
+
+    async def _decoded(self, batch: Sequence[Raw]) -> list[Record[E] | Outcome]:
+        """Each record or what is wrong with it; now and then the client may ask for more, and read it."""
+        decoded: list[Record[E] | Outcome] = []
+        for start in range(0, len(batch), _DECODED_AT_ONCE):
+            await asyncio.sleep(0)
+            decoded += [self._decode(raw) for raw in batch[start : start + _DECODED_AT_ONCE]]
+        return decoded
 
     def _decode(self, raw: Raw) -> Record[E] | Outcome:
         if raw.value is None:
@@ -219,11 +227,22 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             _log.error("dead-letter hook failed", topic=self.topic.name, error=describe(error))
 
     async def _commit(self, verdict: Verdict, consumer: AIOKafkaConsumer) -> None:
-        if not verdict.commit:
-            return
+        """Begin to commit, behind what is being committed: the next batch is handled in the meantime."""
+        await self.committed()
+        if verdict.commit:
+            self._committing = asyncio.create_task(self._commit_offsets(verdict.commit, consumer))
+        if self._stopping:
+            await self.committed()
+
+    async def committed(self) -> None:
+        """Wait for the commit that is under way."""
+        if self._committing is not None:
+            await asyncio.shield(self._committing)
+
+    async def _commit_offsets(self, offsets: Mapping[TopicPartition, int], consumer: AIOKafkaConsumer) -> None:
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
-                await consumer.commit(verdict.commit)
+                await consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError):
             # The group has moved on: another member reads these records again, handlers take them twice.
             _log.warning("offsets not committed after a rebalance", topic=self.topic.name)
@@ -231,7 +250,9 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             # After a crash of the broker the client may wait for a coordinator for minutes. The next commit covers
             # these records; if there is none, handlers take them twice.
             _log.warning("offsets not committed in time", topic=self.topic.name)
-        self._next.update(verdict.commit)
+        except KafkaError as error:
+            _log.warning("offsets not committed", topic=self.topic.name, error=describe(error))
+        self._next.update(offsets)
 
     def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:
         """Read the batch again; say why the service is not ready."""
@@ -258,6 +279,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(_REVOKE_PATIENCE):
                 await self._idle.wait()
+                await self.committed()
         for each in revoked:
             self._next.pop(each, None)
             with suppress(KeyError):
