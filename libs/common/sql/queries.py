@@ -30,6 +30,7 @@ class QueryWalk:
     def __init__(self, names: DefaultNames, dialect: Dialect) -> None:
         self.names, self.dialect = names, dialect
         self._case = TRAITS[dialect].columns
+        self._folded: dict[tuple[str, bool], str] = {}
         self._no_fields = dialect in _NO_FIELDS
         self._pseudo = _PSEUDO if dialect is Dialect.ORACLE else frozenset()
         self.found: set[ColumnRef] = set()
@@ -165,8 +166,12 @@ class QueryWalk:
                 stack.extend(node)
 
     def resolve(self, node: exp.Column, scope: Scope, hidden: frozenset[str]) -> None:
-        parts = node.parts
-        if not parts or not all(isinstance(part, exp.Identifier) for part in parts):
+        get = node.args.get
+        parts = [part for part in (get("catalog"), get("db"), get("table"), get("this")) if part]
+        for part in parts:
+            if not isinstance(part, exp.Identifier):
+                return
+        if not parts:
             return
         if len(parts) > 1:
             for qualifier, column in ((parts[-2], parts[-1]), (parts[0], parts[1])):
@@ -186,7 +191,13 @@ class QueryWalk:
             self.found.add(ColumnRef(table, column))
 
     def name(self, node: object) -> str:
-        return fold(node.this, bool(node.args.get("quoted")), self.dialect) if isinstance(node, exp.Identifier) else ""
+        if not isinstance(node, exp.Identifier):
+            return ""
+        key = node.this, bool(node.args.get("quoted"))
+        found = self._folded.get(key)
+        if found is None:
+            found = self._folded[key] = fold(*key, self.dialect)
+        return found
 
     def column(self, node: object) -> str:
         if not isinstance(node, exp.Identifier):

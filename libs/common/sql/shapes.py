@@ -199,10 +199,10 @@ def _storable(sql: str) -> bool:
 
 
 def _in_plain(traits: Traits, branch: Branch) -> Branch:
-    """The branch without what only the full pattern looks at: comments, quoted names, dollars, `.5`."""
+    """The branch without what only the full pattern looks at: comments, quoted names, `.5`."""
     if branch.kind is Kind.OPEN:
         return branch._replace(first="".join(sign for sign in branch.first if sign in traits.strings))
-    left_out = branch.kind in {Kind.COMMENT, Kind.IDENTIFIER} or branch.first in {"$", "."}
+    left_out = branch.kind in {Kind.COMMENT, Kind.IDENTIFIER} or branch.first == "."
     return branch._replace(first="") if left_out else branch
 
 
