@@ -72,11 +72,10 @@ def bi_query(execution: Execution, analysis: Analysis, job: MiningJob, job_seq: 
     )
 
 
-def bi_queries(executions: Iterable[Execution], job: MiningJob, source: Source) -> list[BiQueryScraped]:
-    """Records numbered from the job's next number on; what reads only the catalog is no usage."""
+def bi_queries(executions: Iterable[Execution], job: MiningJob, first: int, source: Source) -> list[BiQueryScraped]:
+    """Records numbered from `first` on; what reads only the catalog is no usage."""
     analysed = ((each, analyse(each.statement, source.dialect, source.defaults)) for each in executions)
     usage = ((each, analysis) for each, analysis in analysed if not reads_catalog_only(analysis.tables))
     return [
-        bi_query(execution, analysis, job, number, source)
-        for number, (execution, analysis) in enumerate(usage, job.next_job_seq)
+        bi_query(execution, analysis, job, number, source) for number, (execution, analysis) in enumerate(usage, first)
     ]

@@ -7,6 +7,7 @@ import orjson
 from libs.common.db import Database
 from libs.common.erasure import Erasure
 from libs.common.events import BiQueryScraped
+from libs.common.scraped_reading import read_bi_query
 from services.log_miner import store
 from services.log_miner.store import JOBS
 
@@ -23,7 +24,7 @@ class Rewriting:
             await JOBS.rename_requester(connection, erasure.tenant, erasure.name, erasure.pseudonym)
             written = orjson.dumps(erasure.name).decode()
             for unsent in await store.lock_unsent_holding(connection, erasure.tenant, written):
-                record = renamed(BiQueryScraped.model_validate_json(unsent.record), erasure)
+                record = renamed(read_bi_query(unsent.record), erasure)
                 await store.replace_unsent(connection, erasure.tenant, replace(unsent, record=record.model_dump_json()))
         return True
 

@@ -4,7 +4,8 @@ A run may be killed anywhere: what was stored and not noted as sent is sent agai
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,11 +21,14 @@ from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
 from services.log_miner import store
+from services.log_miner.ahead import one_ahead
 from services.log_miner.domain import MiningJob, Source, bi_queries
 from services.log_miner.metrics import MiningMetrics
 from services.log_miner.sending import Sender
 from services.log_miner.store import PLACES, UnsentRecord
 from services.log_miner.warehouses import WAREHOUSES, Batch, OpenWarehouse, Resolve, WarehouseError
+
+Prepared = tuple[Batch, list[BiQueryScraped]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,23 @@ class _Run(Run[MiningJob]):
     async def _read(self, log: OpenWarehouse, source: Source, since: datetime) -> bool:
         async with self.runs.database.work() as connection:
             cursor = await PLACES.cursor(connection, self.job.tenant, self.job.connector_id)
-        async for batch in log.batches(cursor, since):
-            # The analysis is long work of the processor; heartbeats and health go on beside it.
-            records = await asyncio.to_thread(bi_queries, batch.executions, self.job, source)
-            records = await self._store(batch, records)
-            await self._send([(record, current_traceparent()) for record in records])
-            self._mining.metrics.lines.inc(batch.lines_read)
-            if self.job.cancel_requested:
-                return False
+        async with aclosing(one_ahead(self._prepared(log.batches(cursor, since), source))) as prepared:
+            async for batch, records in prepared:
+                stored = await self._store(batch, records)
+                await self._send([(record, current_traceparent()) for record in stored])
+                self._mining.metrics.lines.inc(batch.lines_read)
+                if self.job.cancel_requested:
+                    return False
         return True
+
+    async def _prepared(self, batches: AsyncIterator[Batch], source: Source) -> AsyncGenerator[Prepared, None]:
+        """Each batch with its records, numbered on from where the job stands."""
+        number = self.job.next_job_seq
+        async for batch in batches:
+            # The analysis is long work of the processor; heartbeats and health go on beside it.
+            records = await asyncio.to_thread(bi_queries, batch.executions, self.job, number, source)
+            number += len(records)
+            yield batch, records
 
     async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> list[BiQueryScraped]:
         """Records, cursor and counts in one transaction; the records as they were stored."""

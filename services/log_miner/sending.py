@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from libs.common.collecting.sending import RecordSender, Traced
-from libs.common.events import BiQueryScraped
+from libs.common.scraped_reading import read_bi_query
 from services.log_miner import store
 from services.log_miner.domain import MiningJob
 
@@ -16,7 +16,7 @@ class Sender(RecordSender):
         """Records that were stored and not noted as sent."""
         async with self.database.work() as connection:
             left = await store.unsent_records(connection, job.tenant, job.id)
-        return [(BiQueryScraped.model_validate_json(each.record), each.traceparent) for each in left]
+        return [(read_bi_query(each.record), each.traceparent) for each in left]
 
     async def close(self, job: MiningJob) -> None:
         """The closing record of a job that reads no more, behind all records that it counts."""
