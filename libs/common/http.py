@@ -166,14 +166,19 @@ def create_app(
     return app
 
 
-# A coroutine, because FastAPI would send a plain function to a thread, which costs more than the check itself.
-async def tenant_principal(request: Request) -> Principal:
-    """The caller, from the internal token: 401 without one, 403 where it names no tenant."""
+# Coroutines, because FastAPI would send a plain function to a thread, which costs more than the check itself.
+async def principal(request: Request) -> Principal:
+    """The caller, from the internal token: 401 without one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized("Send an `Authorization: Bearer …` header.", headers={"WWW-Authenticate": "Bearer"})
     verifier: InternalVerifier = request.app.state.verifier
-    caller = verifier.verify(token)
+    return verifier.verify(token)
+
+
+async def tenant_principal(request: Request) -> Principal:
+    """The caller, who must belong to a tenant: 403 otherwise."""
+    caller = await principal(request)
     caller.require_tenant()
     return caller
 
