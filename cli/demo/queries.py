@@ -62,6 +62,17 @@ class QueryDemo:
     def _is_there(self, where: str) -> bool:
         return where == "internal" or where in self._secrets
 
+    async def test_secrets(self) -> None:
+        """One line for each: whether it works, what its login may do, how many tables it sees."""
+        for engine in self._secrets:
+            secret = f"{self._app}secrets/{engine}/"
+            tested = (await self._gateway.post(f"{secret}test/"))["data"]
+            last = tested["steps"][-1]
+            self.failures += not tested["ok"]
+            mark = "[yellow]![/]" if last["warning"] else "[green]✓[/]" if tested["ok"] else "[red]✗[/]"
+            seen = len((await self._gateway.get(f"{secret}schema/"))["data"]) if tested["ok"] else 0
+            self._console.print(f"    {mark} {engine}: {escape(last['detail'])}; {seen} tables to be read")
+
     async def run_samples(self) -> None:
         """Save and execute each query whose server is there."""
         for sample in SAMPLES:
@@ -86,7 +97,7 @@ class QueryDemo:
             self._console.print(f"    [red]✗[/] {sample.where}: {escape(sample.name)}: {escape(told(error))}")
             return
         took = f"({sample.where}, {answer['total']} rows, {(time.monotonic() - started) * 1000:.0f} ms with saving)"
-        self._console.print(f"  [bold]{escape(sample.name)}[/] [dim]{took}[/]\n", _rows(answer["data"][:_SHOWN_ROWS]))
+        self._console.print(f"  [bold]{escape(sample.name)}[/] [dim]{took}[/]", _rows(answer["data"][:_SHOWN_ROWS]))
 
     async def try_attacks(self) -> None:
         """One line for each: the statement, the code, the message."""

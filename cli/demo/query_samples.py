@@ -53,6 +53,14 @@ SAMPLES: Final = (
         {"country": "' OR '1'='1"},
     ),
     Sample("mysql", "Sales of MariaDB", _SALES, {"status": "open"}),
+    Sample(
+        "redshift",
+        "Campaigns by Redshift's dialect",
+        "SELECT channel, count(*) AS campaigns, coalesce(sum(budget), 0) AS budget FROM marketing.campaigns"
+        " WHERE channel <> '{{ channel }}' GROUP BY channel ORDER BY channel",
+        {"channel": "mail"},
+    ),
+    Sample("clickhouse", "Sales of ClickHouse", _SALES, {"status": "open"}),
     Sample("elasticsearch", "Paid sales of OpenSearch", _SEARCH, {"status": "paid"}),
     Sample("elasticsearch", "Sales by region of OpenSearch", _BUCKETS),
     Sample(

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,13 +20,14 @@ from cli.demo.workload import USERS
 from cli.settings import OperatorSettings
 from cli.tokens import NoSigningSecret, development_token
 from deploy.local.artifacts import ArtifactStore
+from deploy.local.clickhouse_shim import PASSWORD, clickhouse_shim
 from deploy.local.errors import LocalStackError
 from deploy.local.infrastructure import log_of
 from deploy.local.mariadb import MariaDb
 from deploy.local.opensearch import OpenSearchNode
 from deploy.local.ports import LOOPBACK, free_port
 from deploy.local.process import ManagedProcess
-from deploy.local.query_samples import DATABASE, READER, fill_mariadb, fill_opensearch
+from deploy.local.query_samples import CLICKHOUSE_SALES, DATABASE, READER, fill_mariadb, fill_opensearch
 from deploy.local.settings import LocalSettings
 
 _HOME = "query-demo"
@@ -63,7 +65,25 @@ async def _opensearch(local: LocalSettings, servers: AsyncExitStack) -> Value:
     return {"host": f"http://{LOOPBACK}", "port": port, "index": "logs-*"}
 
 
-OPENINGS: Mapping[str, Opening] = {"mysql": _mariadb, "elasticsearch": _opensearch}
+async def _clickhouse(local: LocalSettings, servers: AsyncExitStack) -> Value:
+    """In this process: chDB behind ClickHouse's HTTP interface."""
+    home = local.state_dir / _HOME / f"chdb-{secrets.token_hex(4)}"
+    servers.callback(shutil.rmtree, home, ignore_errors=True)
+    try:
+        shim = await servers.enter_async_context(clickhouse_shim(home))
+    except ImportError:
+        raise NotHere("chdb (half a gigabyte) is not installed; `make test-real` brings it") from None
+    for statement in CLICKHOUSE_SALES:
+        await asyncio.to_thread(shim.ask, "admin", {}, statement)
+    account = {"username": "admin", "password": PASSWORD}
+    return {"host": LOOPBACK, "port": shim.port, "database": DATABASE, "secure": False, **account}
+
+
+class NotHere(LocalStackError):
+    """A server that cannot be had on this machine; the text says why."""
+
+
+OPENINGS: Mapping[str, Opening] = {"mysql": _mariadb, "elasticsearch": _opensearch, "clickhouse": _clickhouse}
 
 
 async def _opened(
@@ -89,6 +109,7 @@ async def servers_of(console: Console, local: LocalSettings) -> AsyncIterator[di
 
 
 def _warehouse_secret(warehouse: DemoWarehouse) -> Value:
+    """Redshift's driver is tried against Postgres, whose dialect is Redshift's parent."""
     known = {"host": warehouse.host, "port": warehouse.port, "database": warehouse.database}
     return known | {"username": USERS[0], "password": warehouse.password}
 
@@ -104,11 +125,14 @@ async def run_query_demo(settings: OperatorSettings, console: Console) -> None:
         tenant = await ensure_tenant(settings, "Demo", "demo")
         token = development_token(settings, tenant, ("staff",), username="demo")
         async with Gateway(settings.gateway_url, token) as gateway:
-            demo = QueryDemo(console, gateway, {"postgres": _warehouse_secret(warehouse), **found})
+            postgres = _warehouse_secret(warehouse)
+            demo = QueryDemo(console, gateway, {"postgres": postgres, "redshift": postgres, **found})
             await demo.prepare()
-            console.print(f"[bold]2[/] An app with secrets for {', '.join(('postgres', *found))}; its queries answer:")
+            console.print("[bold]2[/] An app with a secret for each, tested:")
+            await demo.test_secrets()
+            console.print("[bold]3[/] Its queries answer:")
             await demo.run_samples()
-            console.print("[bold]3[/] What is refused, and why:")
+            console.print("[bold]4[/] What is refused, and why:")
             await demo.try_attacks()
     console.print("\nThe extra servers are stopped, the stack goes on running; `make down` stops it.")
     if demo.failures:

@@ -29,6 +29,14 @@ def values_list() -> str:
     return ", ".join(f"({', '.join(map(_literal, row))})" for row in SALES)
 
 
+CLICKHOUSE_SALES: Final = (
+    f"CREATE DATABASE {DATABASE}",
+    f"""CREATE TABLE {DATABASE}.sales (id Int32, region String, status String, amount Decimal(12, 2),
+        sold_at DateTime('UTC')) ENGINE = MergeTree ORDER BY id""",
+    f"INSERT INTO {DATABASE}.sales VALUES {values_list()}",  # noqa: S608 - our own rows
+)
+
+
 async def as_administrator(server: MariaDb, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
     """Run statements; the rows of the last."""
     rows = list[tuple[Any, ...]]()

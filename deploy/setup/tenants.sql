@@ -5,16 +5,16 @@ ALTER DEFAULT PRIVILEGES FOR ROLE share_owner IN SCHEMA share GRANT SELECT ON TA
 GRANT SELECT ON ALL TABLES IN SCHEMA share TO tenant_owner;
 GRANT USAGE ON SCHEMA tidemark TO tenant_owner;
 
--- Name of a tenant's login and of its schema.
+-- Name of a tenant's login and of its schema. Without a search path of its own, so that the planner can inline it.
 CREATE OR REPLACE FUNCTION tidemark.tenant_role(tenant uuid) RETURNS name
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ('tenant_' || replace(tenant::text, '-', ''))::name
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT ('tenant_' || pg_catalog.replace(tenant::text, '-', ''))::name
 $$;
 
 -- What tenants' schemas should hold, as one short text: it changes with the views of `share` and with this file.
 CREATE OR REPLACE FUNCTION tidemark.share_stamp() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT '1:' || md5(coalesce(string_agg(format('%s.%s:%s', c.relname, a.attname, a.atttypid), ',' ORDER BY c.relname, a.attnum), ''))
+    SELECT '2:' || md5(coalesce(string_agg(format('%s.%s:%s', c.relname, a.attname, a.atttypid), ',' ORDER BY c.relname, a.attnum), ''))
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = 'share'::regnamespace AND c.relkind = 'v'
 $$;
@@ -99,7 +99,8 @@ BEGIN
     EXECUTE format('GRANT tenant_login TO %I WITH INHERIT TRUE, SET FALSE', own);
     FOREACH setting IN ARRAY ARRAY[
         format('search_path = %I', own), 'default_transaction_read_only = on', 'statement_timeout = ''5min''',
-        'lock_timeout = ''5s''', 'idle_in_transaction_session_timeout = ''6min''', 'idle_session_timeout = ''15min'''
+        'max_parallel_workers_per_gather = 0', 'lock_timeout = ''5s''', 'idle_in_transaction_session_timeout = ''6min''',
+        'idle_session_timeout = ''15min'''
     ] LOOP
         EXECUTE format('ALTER ROLE %I SET %s', own, setting);
     END LOOP;

@@ -64,14 +64,20 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("GET POST", _SECRETS),
     *_each("GET PUT PATCH DELETE", _SECRETS + "{key}/"),
     *_each("POST", _SECRETS + "{key}/rotate/"),
+    *_each("GET", _SECRETS + "{key}/schema/"),
+    *_each("POST", _SECRETS + "{key}/test/"),
     *_each("GET", _QUERIES),
     *_each("POST", _QUERIES, Needs.CALLER),
+    *_each("POST", _QUERIES + "validate/", Needs.CALLER),
     *_each("GET PUT DELETE", _QUERIES + "{slug}/"),
     *_each("POST", _QUERIES + "{slug}/execute/", Needs.CALLER),
     *_each("GET", _QUERIES + "{slug}/executions/"),
+    *_each("GET PUT DELETE", _QUERIES + "{slug}/schedule/"),
     *_each("GET", _EXECUTION),
     *_each("GET", _EXECUTION + "result/"),
     *_each("POST", _EXECUTION + "cancel/"),
+    *_each("GET", _QUERIES + "{slug}/versions/"),
+    *_each("POST", _QUERIES + "{slug}/validate/"),
 )
 
 ROUTES: Final[tuple[Route, ...]] = (

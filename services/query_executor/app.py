@@ -19,16 +19,20 @@ from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
+from libs.common.schedules import TICK
 from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.query_executor.api.apps import apps
 from services.query_executor.api.background import kept_executions
 from services.query_executor.api.execute import executions
+from services.query_executor.api.inspection import inspections
 from services.query_executor.api.problems import install_problems
 from services.query_executor.api.queries import queries
+from services.query_executor.api.schedules import schedules
 from services.query_executor.api.secrets import secret_types, secrets
 from services.query_executor.api.slashes import TrailingSlash
+from services.query_executor.api.validation import validations
 from services.query_executor.consumers import subscribe
 from services.query_executor.domain import LimitRules
 from services.query_executor.drivers import clickhouse, elasticsearch, internal, mysql, postgres, redshift
@@ -39,9 +43,11 @@ from services.query_executor.metrics import QueryMetrics
 from services.query_executor.service.apps import Apps
 from services.query_executor.service.background import EXECUTION, SERVICE, Background
 from services.query_executor.service.execution import Executions
+from services.query_executor.service.inspection import Inspection
 from services.query_executor.service.queries import Queries
 from services.query_executor.service.recording import Recording
 from services.query_executor.service.results import ResultStore
+from services.query_executor.service.schedules import QuerySchedules
 from services.query_executor.service.secrets import Secrets
 from services.query_executor.service.sources import Sources
 from services.query_executor.service.tenant_schemas import TenantSchemas
@@ -97,12 +103,14 @@ class QueryExecutor:
         sources = Sources(vault, self.drivers, _rules(settings), self.schemas.tables)
         self.apps = Apps(database, clock)
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
-        self.queries = Queries(database, clock, sources)
+        self.inspection = Inspection(database, sources, self.drivers, egress)
+        self.queries = Queries(database, clock, sources, erased)
         recording = Recording(database, clock, erased)
         results = ResultStore(database, clock, settings.result_lifetime)
         self.executions = Executions(database, sources, self.drivers, recording, results, QueryMetrics(registry))
         self.background = Background(database, clock, keys, self.executions, results)
         self.worker = Worker(database, clock, self.background, self.executions, results)
+        self.schedules = QuerySchedules(database, clock, keys, self.queries, self.executions, self.background)
         self.jobs = Jobs(SERVICE, database.worker, lease=settings.job_lease, concurrency=settings.job_concurrency)
         self.jobs.handle(EXECUTION, self.worker.run)
         self.tenants = Tenants(database, clock, TENANT_TABLES, registry, on_living=self.apps.seed)
@@ -118,8 +126,11 @@ class QueryExecutor:
             apps(self.apps),
             secret_types(self.apps),
             secrets(self.secrets),
+            inspections(self.inspection),
             kept_executions(self.background),
             executions(self.executions, self.background),
+            validations(self.queries),
+            schedules(self.schedules),
             queries(self.queries),
         )
 
@@ -132,6 +143,7 @@ class QueryExecutor:
         self._upkeep.every(_LOOK_FOR_SCHEMAS, "tenants' schemas", self.schemas.keep_up)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
+        self._upkeep.every(TICK, "schedules", self.schedules.start_due)
         self._upkeep.every(_LOOK_FOR_LOST, "lost executions", self.worker.requeue_lost)
         self._upkeep.every(_PRUNE, "expired results", self.worker.prune)
         self._upkeep.every(_FORGET, "old queue notes", lambda: self.jobs.forget(datetime.now(UTC) - _KEPT))

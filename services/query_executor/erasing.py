@@ -8,7 +8,7 @@ from libs.common.db import Database
 from libs.common.erasure import Erasure, context
 from libs.common.sealed import KeyRing
 from services.query_executor.store import erasure as store
-from services.query_executor.store import jobs
+from services.query_executor.store import jobs, schedules
 
 _PAGE_ROWS: Final = 10_000
 _SLICE_SECONDS: Final = 2.0
@@ -30,9 +30,13 @@ class Rewriting:
         """Rewrite for a while; whether no row holds the name any more. What the person started goes at once."""
         digests = self._keys.digests(erasure.name, bound_to=context(erasure.tenant))
         async with self._database.work() as connection:
+            await schedules.forget_person(connection, erasure.tenant, digests)
             await jobs.forget_person(connection, erasure.tenant, digests)
         until, key = time.monotonic() + self._slice, (erasure.tenant, erasure.digest)
         after = self._places.pop(key, None)
+        if after is None:
+            async with self._database.work() as connection:
+                await store.rewrite_versions(connection, erasure)
         while time.monotonic() < until:
             async with self._database.work() as connection:
                 after = await store.rewrite_page(connection, erasure, after, self._page_rows)

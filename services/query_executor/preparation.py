@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from services.query_executor.domain import PROFILE
 from services.query_executor.guard import Policy, Proof, prove
+from services.query_executor.guard.search import prove_search
 from services.query_executor.statement import Bound, Engine
 from services.query_executor.template import Template, Values, bind
-from services.query_executor.template.parameters import declare, validate_parameters
+from services.query_executor.template.parameters import Declared, declare, validate_parameters
+from services.query_executor.template.rules import PROFILE as PROFILE_FIELDS
 from services.query_executor.template.values import Value
 
 _REMEMBERED: Final = 2000
@@ -44,17 +47,38 @@ def given(template: Template, declared: Sequence[Mapping[str, Any]], params: Map
     return validate_parameters(wanted, types)
 
 
-def check(text: str, engine: Engine, policy: Policy, declared: Sequence[Mapping[str, Any]]) -> Template:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A text that may be saved: its template, what it is declared to take, what was proved of it."""
+
+    template: Template
+    declared: tuple[Declared, ...]
+    proof: Proof
+
+
+def check(text: str, engine: Engine, policy: Policy, declared: Sequence[Mapping[str, Any]]) -> Checked:
     """All that can be said of a text before it is run. Raises QueryValidationError."""
-    template = compiled(text, engine)
-    draft = template.render_dummy(declare(declared))
-    prove(draft, policy)
+    template, types = compiled(text, engine), declare(declared)
+    draft = template.render_dummy(types)
+    proof = prove(draft, policy)
     bind(draft)
-    return template
+    return Checked(template, types, proof)
+
+
+def check_call(
+    checked: Checked, declared: Sequence[Mapping[str, Any]], params: Mapping[str, Any], policy: Policy
+) -> None:
+    """The same with the parameters of a call; secrets and the profile are made up. Raises QueryValidationError."""
+    secrets = dict.fromkeys(referenced(checked.template), "x")
+    values = Values(given(checked.template, declared, params), secrets, dict.fromkeys(PROFILE_FIELDS, "x"))
+    prepare(checked.template, values, policy)
 
 
 def prepare(template: Template, values: Values, policy: Policy) -> tuple[Bound, Proof]:
     """The statement of one execution, proved read-only."""
     draft = template.render(values)
     proof = prove(draft, policy)
-    return bind(draft), proof
+    bound = bind(draft)
+    if bound.body is not None:  # once more with the values in their places
+        bound = replace(bound, body=prove_search(bound.body, policy))
+    return bound, proof

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from libs.common.schedule_bodies import Schedule
 from services.query_executor.domain import RESERVED_SECRET_KEYS, ConnectionType, execution_key
 from services.query_executor.secret_types import BY_SLUG, SecretSettings
 from services.query_executor.store.apps import TypeRow
 from services.query_executor.store.executions import Execution
 from services.query_executor.store.jobs import ExecutionJob
 from services.query_executor.store.results import Result
+from services.query_executor.store.schedules import QuerySchedule
 
 Item = TypeVar("Item")
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"\S")]
@@ -161,6 +163,36 @@ class SecretOut(Answer):
     updated_at: datetime
 
 
+class ColumnOut(Answer):
+    name: str
+    type: Annotated[str, Field(description="As the server names it.")]
+
+
+class TableOut(Answer):
+    schema_name: Annotated[str | None, Field(alias="schema", description="Null where the server has none.")]
+    name: str
+    columns: list[ColumnOut]
+
+
+class SchemaPage(Many[TableOut]):
+    truncated: bool
+
+
+class StepOut(Answer):
+    """`warning`: it works, and should be otherwise."""
+
+    step: str
+    ok: bool
+    warning: bool
+    detail: str
+    fix: str | None
+
+
+class SecretTest(Answer):
+    ok: bool
+    steps: list[StepOut]
+
+
 class NewQuery(Body):
     name: Annotated[Name, Field(description="Human-readable query name.")]
     description: Description | None = None
@@ -246,6 +278,33 @@ class JobOut(BaseModel):
 
 class JobBody(One[JobOut]):
     execution_key: str
+
+
+class QueryScheduleIn(Schedule):
+    """When a query runs by itself, and with what."""
+
+    params: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+class QueryScheduleOut(BaseModel):
+    cron: str
+    timezone: str
+    next_run_at: datetime
+    last_due_at: datetime | None
+    last_execution_key: Annotated[
+        str | None,
+        Field(description="Of the last execution that it began; its rows are for whoever wrote the schedule."),
+    ]
+
+    @classmethod
+    def of(cls, row: QuerySchedule) -> "QueryScheduleOut":
+        return cls(
+            cron=row.cron,
+            timezone=row.timezone,
+            next_run_at=row.next_run_at,
+            last_due_at=row.due_at,
+            last_execution_key=execution_key(row.execution_id) if row.execution_id else None,
+        )
 
 
 class Executed(Many[dict[str, Any]]):

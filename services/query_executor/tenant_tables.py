@@ -7,6 +7,7 @@ TENANT_TABLES: Final = (
     "query_result_part",
     "query_result",
     "execution_job",
+    "query_schedule",
     "query_execution",
     "analytics_query_version",
     "analytics_query",

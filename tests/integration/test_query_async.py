@@ -138,7 +138,8 @@ async def test_the_same_request_twice_runs_once(shop: Shop) -> None:
     """At the gateway, and past it: the id follows from the key."""
     slug = (await shop.query("SELECT 1 AS n")).body["data"]["slug"]
     headers = {"Idempotency-Key": f"k-{uuid4().hex}", **ASYNC}
-    path, body = f"analytics/queries/{slug}/execute/", {"params": {}}
+    path = f"analytics/queries/{slug}/execute/"
+    body: dict[str, Any] = {"params": {}}
     first, second = [await shop.call("POST", path, body, headers=headers) for _ in range(2)]
     assert (first.status, second.status) == (202, 202)
     assert first.body["execution_key"] == second.body["execution_key"]

@@ -112,7 +112,9 @@ def attacks(other: str) -> dict[str, str]:
         "dblink": "SELECT * FROM dblink('', 'SELECT 1') AS t(a int)",
         "role": "CREATE ROLE r",
         "database": "CREATE DATABASE d",
-        "own password": "ALTER ROLE CURRENT_USER PASSWORD 'x' SUPERUSER",
+        "more rights": "ALTER ROLE CURRENT_USER SUPERUSER",
+        "more connections": "ALTER ROLE CURRENT_USER CONNECTION LIMIT -1",
+        "no checkpoints": "CHECKPOINT",
         "own settings for others": f"ALTER ROLE {other} SET search_path = public",
         "write through a view": "UPDATE space SET name = 'x'",
         "delete through a view": "DELETE FROM space",
@@ -191,6 +193,21 @@ async def test_what_is_not_refused_is_harmless(platform: Platform, schemas: Tena
         assert await connection.fetchval("SHOW search_path") == role_name(one)
         assert await connection.fetchval("SHOW default_transaction_read_only") == "on"
         assert await connection.fetchval("SHOW statement_timeout") == "5min"
+    await _changes_itself(platform, schemas, one)
+
+
+async def _changes_itself(platform: Platform, schemas: TenantSchemas, tenant: UUID) -> None:
+    """PostgreSQL lets each login change its own password and defaults; that harms itself alone, and is repaired."""
+    async with logged_in(platform, schemas, tenant) as connection:
+        await connection.execute("SET default_transaction_read_only = off")
+        await connection.execute("ALTER ROLE CURRENT_USER SET search_path = aggregator")
+        await connection.execute("ALTER ROLE CURRENT_USER PASSWORD 'mine'")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        async with logged_in(platform, schemas, tenant):
+            pass
+    await schemas.provision(tenant, again=True)
+    async with logged_in(platform, schemas, tenant) as connection:
+        assert await connection.fetchval("SELECT id FROM space") == tenant
 
 
 async def test_a_long_statement_is_stopped_by_its_limit(platform: Platform, schemas: TenantSchemas) -> None:
@@ -257,6 +274,30 @@ async def test_a_new_version_of_a_view_appears(platform: Platform, schemas: Tena
         assert await connection.fetchval("SELECT name FROM space") == "canary-name"
         with pytest.raises(asyncpg.UndefinedTableError):
             await connection.fetch("SELECT * FROM space_v2")
+
+
+async def test_a_tenant_that_cannot_follow_holds_up_no_other(platform: Platform, schemas: TenantSchemas) -> None:
+    stuck, other = [await new_tenant(platform, schemas, mark) for mark in ("stuck", "other")]
+    async with administrator(platform) as admin:
+        await admin.executemany(
+            "INSERT INTO query_executor.tenant (tenant_id, version) VALUES ($1, 1)", [(stuck,), (other,)]
+        )
+        await admin.execute(f"CREATE VIEW {role_name(stuck)}.mine AS SELECT name FROM {role_name(stuck)}.space")
+        await admin.execute(
+            "CREATE VIEW share.space_v2 WITH (security_barrier) AS SELECT tenant_id, id AS other FROM share.app_v1"
+        )
+        await admin.execute("ALTER VIEW share.space_v2 OWNER TO share_owner")
+        await admin.execute("GRANT SELECT ON share.space_v2 TO tenant_owner")
+        await schemas.keep_up()
+        assert "space_v2" in await schemas.tables(other)
+        assert await schemas.keep_up() == 0
+        with pytest.raises(asyncpg.DependentObjectsStillExistError):
+            await schemas.provision(stuck)
+        await admin.execute(f"DROP VIEW {role_name(stuck)}.mine")
+        await schemas.provision(stuck)
+        assert "space_v2" in await schemas.tables(stuck)
+        await admin.execute("DROP VIEW share.space_v2 CASCADE")
+    await schemas.keep_up()
 
 
 async def test_a_deleted_tenant_leaves_no_login_and_no_schema(platform: Platform, schemas: TenantSchemas) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local.clickhouse_shim import PASSWORD, PROFILES, Shim, clickhouse_shim
 from deploy.local.query_samples import values_list
 from services.query_executor.drivers import Limits
 from services.query_executor.drivers.clickhouse import maker
@@ -16,9 +17,18 @@ from services.query_executor.errors import ConnectorError, QueryExecutionError, 
 from services.query_executor.statement import Bind, Bound, Engine
 from tests.support import query_drivers
 from tests.support.clickhouse_server import OldServer, old_server
-from tests.support.clickhouse_shim import PASSWORD, Shim, clickhouse_shim
 from tests.support.processes import eventually
-from tests.support.query_drivers import HOSTILE, LIMITS, bare, dial, proved, quoted, refused_by_the_parser, rows_of
+from tests.support.query_drivers import (
+    HOSTILE,
+    LIMITS,
+    any_texts,
+    bare,
+    dial,
+    proved,
+    quoted,
+    refused_by_the_parser,
+    rows_of,
+)
 
 pytestmark = pytest.mark.real
 
@@ -152,6 +162,17 @@ async def test_a_user_who_is_read_only_is_sent_no_setting(drivers: Drivers, shim
     assert await rows_of(drivers, where, statement("SELECT amount FROM sales WHERE id = 3")) == [(99.99,)]
 
 
+async def test_a_profile_that_changes_is_asked_again(
+    drivers: Drivers, shim: Shim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = source(shim.port)
+    assert await rows_of(drivers, where, statement("SELECT 1")) == [(1,)]
+    monkeypatch.setitem(PROFILES["admin"], "readonly", "1")
+    with pytest.raises(QueryExecutionError):
+        await rows_of(drivers, where, statement("SELECT 1"))
+    assert await rows_of(drivers, where, statement("SELECT 1")) == [(1,)]
+
+
 async def test_a_user_who_may_change_settings_is_refused(drivers: Drivers, shim: Shim) -> None:
     with pytest.raises(ConnectorError) as refused:
         await rows_of(drivers, source(shim.port, "changeable"), statement("SELECT 1"))
@@ -162,6 +183,14 @@ async def test_values_arrive_unchanged(drivers: Drivers, shim: Shim) -> None:
     for text in HOSTILE:
         found = await rows_of(drivers, source(shim.port), statement("SELECT ", quoted(text), " AS a, hex(a) AS b"))
         assert found == [(text, text.encode().hex().upper())]
+
+
+async def test_any_text_arrives_unchanged(drivers: Drivers, shim: Shim) -> None:
+    texts, size = any_texts(400), 20
+    for start in range(0, len(texts), size):
+        some = texts[start : start + size]
+        pieces = [piece for text in some for piece in (", concat(", quoted(text), ", '')")]
+        assert await rows_of(drivers, source(shim.port), statement("SELECT 1", *pieces)) == [(1, *some)]
 
 
 async def test_values_have_the_type_of_their_place(drivers: Drivers, shim: Shim) -> None:

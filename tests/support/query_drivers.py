@@ -1,5 +1,6 @@
 """Drivers of query_executor without the parser in front of them, and with it."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +24,13 @@ HOSTILE = (
     "tab\tnewline\nreturn\r",
     "\u00e9\u4e2d\U0001f600", "'; DROP TABLE sales; -- ", "/*! x */", "{{ 7 * 7 }}", "", " ",
 )  # fmt: skip
+
+
+def any_texts(count: int) -> list[str]:
+    """Texts of letters that mean something to some server, the same in each run."""
+    chance = random.Random(20_260_101)  # noqa: S311 - not for secrets
+    letters = "'\"`\\%_?$:;#-/*!{}[]()<>=&|,.@~^ \t\n\r\0\b\x1aabcxnrtZ0179\u00e9\u2028\u4e2d\U0001f600"
+    return ["".join(chance.choices(letters, k=chance.randint(1, 12))) for _ in range(count)]
 
 
 async def dial(host: str, _port: int) -> str:

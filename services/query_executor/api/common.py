@@ -28,7 +28,7 @@ def one(shown: BaseModel, message: str = RETRIEVED, status: int = 200) -> Respon
 
 def many(shown: Sequence[BaseModel], **facts: object) -> Response:
     """A list; `total` is its length unless `facts` say otherwise."""
-    data = [each.model_dump(mode="json") for each in shown]
+    data = [each.model_dump(mode="json", by_alias=True) for each in shown]
     return json_response(success(RETRIEVED, **{"data": data, "total": len(shown), **facts}))
 
 

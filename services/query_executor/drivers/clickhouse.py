@@ -22,6 +22,7 @@ from services.query_executor.drivers.lines import Lines
 from services.query_executor.drivers.network_errors import named_http_failures
 from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
 from services.query_executor.drivers.turns import Turns
+from services.query_executor.errors import QueryExecutionError
 from services.query_executor.secret_types import ClickHouseConnection
 from services.query_executor.statement import Bind, Bound
 from services.query_executor.template import written
@@ -29,6 +30,7 @@ from services.query_executor.template import written
 _FORMAT: Final = "JSONCompactEachRowWithNamesAndTypes"
 _CODE: Final = "X-ClickHouse-Exception-Code"
 _ZONE: Final = "X-ClickHouse-Timezone"
+_OF_SETTINGS: Final = (115, 164, 452)
 _MOST_ROWS: Final = 1000
 _SMALL_ANSWER: Final = 2**20
 _KILL_SECONDS: Final = 5.0
@@ -137,11 +139,18 @@ class ClickHouseDriver:
         try:
             if response.status != 200:
                 with named_http_failures():
-                    said = (await response.content.read(_SMALL_ANSWER)).decode("utf-8", "replace")
-                    raise named(said, response.headers.get(_CODE), bound.binds, limits.seconds)
+                    raise await self._refusal(response, bound, limits)
             yield response
         finally:
             response.close()
+
+    async def _refusal(self, response: Any, bound: Bound, limits: Limits) -> TidemarkError:
+        """What the server says; where it speaks of settings, the user's profile may have changed since we asked."""
+        said = (await response.content.read(_SMALL_ANSWER)).decode("utf-8", "replace")
+        error = named(said, response.headers.get(_CODE), bound.binds, limits.seconds)
+        if isinstance(error, QueryExecutionError) and error.details.get("code") in _OF_SETTINGS:
+            self._settings = None
+        return error
 
     async def _sent(self, bound: Bound, settings: dict[str, str], query_id: str) -> Any:
         text = written(bound, lambda number, bind: f"{{p{number}:{parameter_type(bind)}}}")

@@ -110,8 +110,9 @@ class ElasticsearchDriver:
 def _bounded(body: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     """The search with the limits of this execution; how many match is counted to the end where it says nothing."""
     bounded = {"track_total_hits": True, **body, "timeout": f"{max(1, int(limits.seconds * 1000))}ms"}
-    if isinstance(body.get("size"), int):
-        bounded["size"] = min(body["size"], limits.rows)
+    size = body.get("size")
+    if isinstance(size, int) or (isinstance(size, str) and size.isdecimal()):  # servers read both
+        bounded["size"] = min(int(size), limits.rows)
     return bounded
 
 

@@ -48,7 +48,7 @@ _MEANINGS: Final = {
     1317: "The statement was stopped on the server.",
     1365: "Division by zero.",
     1366: "A value is not of the type that its place in the query needs.",
-    1370: "The user of the secret lacks the right to call a function of the query.",
+    1370: "A function of the query does not exist, or the user of the secret lacks the right to call it.",
     1690: "A number is out of range.",
     1792: "The statement writes, and queries are read-only.",
     3140: "A value is no JSON.",

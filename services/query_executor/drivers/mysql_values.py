@@ -14,7 +14,7 @@ from mysql.connector.aio.protocol import MySQLProtocol
 from mysql.connector.constants import FieldFlag, FieldType
 
 from services.query_executor.drivers import Column
-from services.query_executor.drivers.values import binary, document, integer, interval, number, real
+from services.query_executor.drivers.values import binary, document, integer, number, real
 from services.query_executor.errors import QueryExecutionError
 from services.query_executor.statement import Bind
 
@@ -53,7 +53,6 @@ _OTHERS: Final = {
     FieldType.VECTOR: "vector",
     FieldType.NULL: "null",
 }
-_MICROSECONDS: Final = 1_000_000
 
 
 def _lengthy(packet: bytes, at: int) -> tuple[bytes, int]:
@@ -119,13 +118,13 @@ def _moment(kind: int) -> Read:
 
 
 def _time(packet: bytes, at: int) -> tuple[Any, int]:
-    """A TIME is a duration: it may be negative and longer than a day."""
+    """As the server writes it: a TIME may be negative and longer than a day."""
     size = packet[at]
     behind = at + 1 + size
     padded = packet[at + 1 : behind].ljust(12, b"\0")
     negative, days, hours, minutes, seconds, micros = struct.unpack("<BIBBBI", padded)
-    total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * _MICROSECONDS + micros
-    return interval(0, 0, -total if negative else total), behind
+    fraction = f".{micros:06}".rstrip("0") if micros else ""
+    return f"{'-' if negative else ''}{days * 24 + hours:02}:{minutes:02}:{seconds:02}{fraction}", behind
 
 
 _FIXED: Final[dict[int, Read]] = {

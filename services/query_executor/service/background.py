@@ -67,9 +67,13 @@ class Background:
         self._executions = executions
         self._results = results
 
-    async def accept(self, wanted: Wanted, execution: UUID) -> ExecutionJob:
-        """Queue an execution, once; what breaks a rule is refused at once. Raises as `Executions.execute`."""
-        runnable = await self._executions.check(wanted.caller, wanted.app_slug, wanted.slug, wanted.params, execution)
+    async def accept(self, wanted: Wanted, execution: UUID, *, checked: bool = True) -> ExecutionJob:
+        """Queue an execution, once; what breaks a rule is refused at once if `checked`, else it fails later.
+
+        Raises as `Executions.execute`.
+        """
+        of = self._executions.check if checked else self._executions.find
+        runnable = await of(wanted.caller, wanted.app_slug, wanted.slug, wanted.params, execution)
         tenant, now = wanted.caller.require_tenant(), self._clock()
         job = ExecutionJob(
             execution, runnable.query.id, self._keys.seal(wanted.dumped(), bound_to=_context(tenant, execution)),

@@ -114,6 +114,12 @@ class Executions:
         await self._ready(run, params)
         return run.runnable
 
+    async def find(
+        self, caller: Principal, app_slug: str, slug: str, _params: Mapping[str, Any], execution: UUID
+    ) -> Runnable:
+        """What would be run, unchecked. Raises 404."""
+        return (await self._begun(caller, app_slug, slug, execution)).runnable
+
     async def _begun(self, caller: Principal, app_slug: str, slug: str, execution: UUID) -> Run:
         if caller.tenant is None:
             raise TenantSchemaRequired

@@ -22,6 +22,7 @@ _BATCH: Final = 100
 _REMEMBERED_SECONDS: Final = 10.0
 _REMEMBERED: Final = 5000
 _PASSWORD_BYTES: Final = 32
+_AGAIN_SECONDS: Final = 60.0
 _log = structlog.get_logger()
 
 
@@ -36,6 +37,7 @@ class TenantSchemas:
         self._database = database
         self._keys = keys
         self._tables: dict[UUID, tuple[float, frozenset[str]]] = {}
+        self._failed_until: dict[UUID, float] = {}
 
     async def tables(self, tenant: UUID) -> frozenset[str]:
         """What an internal query may read; a table that was made a moment ago may be missing for some seconds.
@@ -85,7 +87,7 @@ class TenantSchemas:
 
     async def keep_up(self) -> int:
         """Provision whoever lacks something, drop what deleted tenants left; how many. One that fails is tried again
-        at the next call and holds up no other."""
+        a minute later and holds up no other."""
         done = await self._each(store.stale, self.provision)
         return done + await self._each(store.left_over, self._drop)
 
@@ -102,9 +104,13 @@ class TenantSchemas:
             tenants = await due(connection, _BATCH)
         done = 0
         for tenant in tenants:
+            if self._failed_until.get(tenant, 0.0) > time.monotonic():
+                continue
             try:
                 await step(tenant)
+                self._failed_until.pop(tenant, None)
                 done += 1
             except Exception as error:
+                self._failed_until[tenant] = time.monotonic() + _AGAIN_SECONDS
                 _log.warning("tenant schema failed; trying on", tenant=str(tenant), error=describe(error))
         return done

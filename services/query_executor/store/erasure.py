@@ -6,6 +6,16 @@ from libs.common.db import Connection
 from libs.common.erasure import Erasure
 
 
+async def rewrite_versions(connection: Connection, erasure: Erasure) -> None:
+    """Rewrite who wrote which version of a query; there are few."""
+    await connection.execute(
+        "UPDATE analytics_query_version SET created_by = $3 WHERE tenant_id = $1 AND created_by = $2",
+        erasure.tenant,
+        erasure.name,
+        erasure.pseudonym,
+    )
+
+
 async def rewrite_page(connection: Connection, erasure: Erasure, after: UUID | None, limit: int) -> UUID | None:
     """Rewrite the next executions of a tenant behind an id; the last id looked at, None behind the end."""
     last: UUID | None = await connection.fetchval(

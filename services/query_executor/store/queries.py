@@ -39,6 +39,19 @@ class Query:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a query said, from when on, and who wrote it; an erased person by a pseudonym."""
+
+    version: int
+    connection_type: ConnectionType
+    secret_key: str | None
+    query_text: str
+    parameters: tuple[dict[str, Any], ...]
+    created_at: datetime
+    created_by: str | None
+
+
 QUERY = """q.id, q.slug, q.name, q.description, q.tags, q.version, v.connection_type, v.secret_key, v.query_text,
     v.parameters, q.created_at, q.updated_at"""
 FROM = """analytics_query q
@@ -75,12 +88,13 @@ async def insert_query(connection: Connection, tenant: UUID, app: UUID, query: Q
     )
 
 
-async def insert_version(connection: Connection, tenant: UUID, query: Query) -> None:
+async def insert_version(connection: Connection, tenant: UUID, query: Query, author: str) -> None:
     """What a query says from now on."""
     await connection.execute(
         """INSERT INTO analytics_query_version
-               (tenant_id, query_id, version, connection_type, secret_key, query_text, parameters, created_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8)""",
+               (tenant_id, query_id, version, connection_type, secret_key, query_text, parameters, created_at,
+                created_by)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
         tenant,
         query.id,
         query.version,
@@ -89,7 +103,19 @@ async def insert_version(connection: Connection, tenant: UUID, query: Query) -> 
         query.query_text,
         orjson.dumps(query.parameters).decode(),
         query.updated_at,
+        author,
     )
+
+
+async def list_versions(connection: Connection, tenant: UUID, query: UUID) -> list[Version]:
+    """The newest first."""
+    rows = await connection.fetch(
+        f"""SELECT {", ".join(Version.__slots__)} FROM analytics_query_version
+            WHERE tenant_id = $1 AND query_id = $2 ORDER BY version DESC""",  # noqa: S608
+        tenant,
+        query,
+    )
+    return [Version(**{**row, "parameters": tuple(orjson.loads(row["parameters"]))}) for row in rows]
 
 
 async def find_query(connection: Connection, tenant: UUID, query: UUID) -> Query | None:

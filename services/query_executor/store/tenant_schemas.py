@@ -75,9 +75,9 @@ async def provision(connection: Connection, tenant: UUID, verifier: str) -> None
 
 
 async def drop(connection: Connection, tenant: UUID) -> None:
-    """Login, schema and all that the schema holds."""
-    await connection.execute("SELECT tidemark.drop_tenant($1)", tenant)
+    """Login, schema and all that the schema holds; the row first, as whoever provisions takes it first."""
     await connection.execute("DELETE FROM tenant_schema WHERE tenant_id = $1", tenant)
+    await connection.execute("SELECT tidemark.drop_tenant($1)", tenant)
 
 
 async def stale(connection: Connection, most: int) -> list[UUID]:

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from deploy.local.ports import free_port
 
-PASSWORD = "canary-clickhouse-8802"
+PASSWORD = "canary-clickhouse-8802"  # noqa: S105 - opens what lives as long as its test or demo
 # What a profile says, by user.
-PROFILES = {"admin": {}, "locked": {"readonly": "1"}, "changeable": {"readonly": "2"}}
+PROFILES: dict[str, dict[str, str]] = {"admin": {}, "locked": {"readonly": "1"}, "changeable": {"readonly": "2"}}
 _NOT_SETTINGS = frozenset({"database", "default_format", "query_id"})
 _FORMAT = re.compile(r"\sFORMAT\s+(\w+)\s*\Z", re.IGNORECASE)
 
