@@ -10,13 +10,13 @@ import structlog
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.erasure import ErasedNames
-from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
+from libs.common.events import BiQueryRecord, BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.outbox import enqueue
 from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.patterns import Patterns
 from services.aggregator.prepare import Arrival, add
-from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
+from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers, Pattern
 from services.aggregator.store import connectors, counters, dirt, ingest, ledger, locks, records
 from services.aggregator.store.ingest import StoredPatterns, Versions
 
@@ -61,13 +61,17 @@ class Ingest:
         batch = Batch()
         for start in range(0, len(arrivals), _SLICE):
             some = arrivals[start : start + _SLICE]
-            events = [each.event for each in some]
-            patterns = self._patterns.known(events)
-            if patterns is None:
-                patterns = await asyncio.to_thread(self._patterns.find, events)
-            add(batch, some, patterns, now)
+            add(batch, some, await self._patterns_of([each.event for each in some]), now)
             await asyncio.sleep(0)
         return batch
+
+    async def _patterns_of(self, events: Sequence[BiQueryRecord]) -> list[Pattern | None]:
+        patterns, unknown = self._patterns.known(events)
+        if unknown:
+            found = await asyncio.to_thread(self._patterns.find, [events[place] for place in unknown])
+            for place, pattern in zip(unknown, found, strict=True):
+                patterns[place] = pattern
+        return patterns
 
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)

@@ -3,7 +3,7 @@
 Most records repeat what others said before, word for word: their pattern is looked up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -37,15 +37,19 @@ class Patterns:
         self._limit = limit
         self._known: dict[tuple[object, ...], Pattern] = {}
 
-    def known(self, events: Iterable[BiQueryRecord]) -> list[Pattern | None] | None:
-        """The pattern of each record (None for a closing one); None where one says what no other said."""
+    def known(self, events: Sequence[BiQueryRecord]) -> tuple[list[Pattern | None], list[int]]:
+        """The pattern of each record (None for a closing one), and the places of those that say what no other said."""
         found: list[Pattern | None] = []
-        for event in events:
-            pattern = self._known.get(_words(event)) if isinstance(event, BiQueryScraped) else None
-            if pattern is None and isinstance(event, BiQueryScraped):
-                return None
+        unknown: list[int] = []
+        look_up = self._known.get
+        for place, event in enumerate(events):
+            pattern = None
+            if isinstance(event, BiQueryScraped):
+                pattern = look_up(_words(event))
+                if pattern is None:
+                    unknown.append(place)
             found.append(pattern)
-        return found
+        return found, unknown
 
     def find(self, events: Iterable[BiQueryRecord]) -> list[Pattern | None]:
         """The same, whatever they say. A statement that nobody has seen yet may take milliseconds to parse."""

@@ -1,7 +1,7 @@
 """From records to rows: one per resource, ids derived, and what the ledgers are told."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -39,25 +39,27 @@ def add(batch: Batch, arrivals: Iterable[Arrival], patterns: Iterable[Pattern | 
 
 def _add(batch: Batch, event: BiQueryScraped, pattern: Pattern, said_at: datetime, now: datetime) -> None:
     origin = _origin(batch, event)
-    moment = event.executed_at
+    moment, number, numbers = event.executed_at, event.job_seq, origin.numbers
     if moment is not None:
-        moment = counted_moment(in_utc(moment), now)
+        moment = counted_moment(moment if moment.tzinfo is UTC else in_utc(moment), now)
         if moment is None:
             batch.refused += 1
-            if origin.numbers is not None and event.job_seq is not None:
-                origin.numbers.rejected.add(event.job_seq)
+            if numbers is not None and number is not None:
+                numbers.rejected.add(number)
             return
-    if origin.numbers is not None and event.job_seq is not None:
-        origin.numbers.stored.add(event.job_seq)
-    _add_pattern(batch, pattern)
-    record = _record(event, origin, in_utc(said_at), moment, pattern.row.id)
+    if numbers is not None and number is not None:
+        numbers.stored.add(number)
+    if id(pattern) not in batch.seen:
+        _add_pattern(batch, pattern)
+    record = _record(event, origin, said_at if said_at.tzinfo is UTC else in_utc(said_at), moment, pattern.row.id)
     key = (origin.tenant, record.id)
-    before = batch.records.get(key)
-    if before is None or _rank(before) <= _rank(record):
+    before = batch.records.setdefault(key, record)
+    if before is not record and _rank(before) <= _rank(record):
         batch.records[key] = record
 
 
 def _add_pattern(batch: Batch, pattern: Pattern) -> None:
+    batch.seen[id(pattern)] = pattern
     key = (pattern.row.tenant_id, pattern.row.id)
     known = batch.patterns.setdefault(key, pattern)
     if known is not pattern and not pattern.columns <= known.columns:

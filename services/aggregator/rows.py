@@ -138,6 +138,8 @@ class Batch:
     numbers: dict[LedgerKey, Numbers] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)
     origins: dict[tuple[object, ...], Origin] = field(default_factory=dict)
+    # Those in `patterns`, by identity, which is quicker to look up.
+    seen: dict[int, Pattern] = field(default_factory=dict)
     refused: int = 0
 
     def people(self) -> set[tuple[UUID, str]]:

@@ -14,7 +14,7 @@ import pytest
 
 from cli.client import Gateway, GatewayError
 from libs.common.broker import Publisher, build_broker
-from libs.common.events import BiQueryScraped, ConnectorChanged, ConnectorRef, Event, TableRef
+from libs.common.events import AnyEvent, BiQueryScraped, ConnectorChanged, ConnectorRef, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import CommonSettings
 from libs.common.topics import ALL_TOPICS, BI_QUERY_SCRAPED, CONNECTOR_CHANGED, Topic
@@ -69,7 +69,7 @@ class Place:
             tables=(TableRef(name=("shop", "public", "orders"), display="shop.public.orders"),),
         )
 
-    async def publish(self, topic: Topic, key: str, *events: Event) -> None:
+    async def publish(self, topic: Topic, key: str, *events: AnyEvent) -> None:
         settings = CommonSettings(kafka=self.platform.kafka, topic_prefix=self.platform.topic_prefix)
         broker = build_broker(settings, "test")
         await broker.connect()

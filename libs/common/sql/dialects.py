@@ -30,6 +30,9 @@ class Dialect(StrEnum):
     TRINO = "trino"
     TSQL = "tsql"
 
+    # That of Enum is a call of Python for each look-up, of which every statement takes several.
+    __hash__ = str.__hash__
+
     @classmethod
     def of(cls, name: str) -> Self:
         """The dialect that a tool calls `name`; ANSI for one that is not known."""

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import cache
 from typing import Final, NamedTuple
 
 import sqlglot
@@ -108,9 +109,14 @@ def unwrap(text: str) -> str:
     return text
 
 
+@cache
+def _engine(dialect: Dialect) -> sqlglot.Dialect:
+    return sqlglot.Dialect.get_or_raise(dialect.sqlglot)
+
+
 def _parse(text: str, dialect: Dialect) -> list[Parsed] | None:
     try:
-        trees = [tree for tree in sqlglot.parse(text, dialect=dialect.sqlglot) if tree is not None]
+        trees = [tree for tree in sqlglot.parse(text, dialect=_engine(dialect)) if tree is not None]
         found = [Parsed(tree, list(tree.walk())) for tree in trees]
     except RecursionError:
         raise

@@ -5,7 +5,7 @@ anonymised. None holds a literal. A generation has at most 20,000 entries and 16
 16 KiB are not kept: at most about 100 MiB a process in all, a few in practice.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -76,9 +76,7 @@ def seen(sql: str, dialect: Dialect) -> Seen:
     if HOLE in sql:
         return _afresh(sql, dialect)
     draft, comment = shaper(dialect).draft(sql)
-    known = _SHAPES.get((draft, dialect))
-    if known is None:
-        known = _respelled(draft, dialect)
+    known = _SHAPES.get((draft, dialect)) or _respelled(draft, dialect)
     return _looked_at(sql, draft, dialect) if known is None else (known, comment, None)
 
 
@@ -90,21 +88,15 @@ def forget() -> None:
 
 def _respelled(shape: str, dialect: Dialect) -> Pattern | None:
     """What is known under a spelling that more statements share; then also under this one."""
-    passed = [shape]
-    for spelling in _spellings(shape, dialect):
-        known = _SHAPES.get((spelling, dialect))
-        if known is not None:
-            _keep(passed, dialect, known)
-            return known
-        passed.append(spelling)
-    return None
-
-
-def _spellings(shape: str, dialect: Dialect) -> Iterator[str]:
     short = fold_holes(shape)
-    if short != shape:
-        yield short
-    yield shaper(dialect).canonical(short)
+    known = None if short == shape else _SHAPES.get((short, dialect))
+    if known is not None:
+        _keep((shape,), dialect, known)
+        return known
+    known = _SHAPES.get((shaper(dialect).canonical(short), dialect))
+    if known is not None:
+        _keep({shape, short}, dialect, known)
+    return known
 
 
 def _keep(shapes: Iterable[str], dialect: Dialect, pattern: Pattern) -> None:
@@ -122,7 +114,8 @@ def _looked_at(sql: str, draft: str, dialect: Dialect) -> Seen:
     if known is not None:
         return known, found.comment, None
     pattern, _, scrubbed = _afresh(sql, dialect)
-    _keep((found.text, *_spellings(found.text, dialect)), dialect, pattern)
+    short = fold_holes(found.text)
+    _keep({found.text, short, shaper(dialect).canonical(short)}, dialect, pattern)
     return pattern, found.comment, scrubbed
 
 

@@ -40,7 +40,7 @@ def pattern(event: BiQueryScraped, patterns: Patterns) -> Pattern:
 def test_the_same_words_are_worked_on_once() -> None:
     patterns = Patterns()
     first = pattern(record(), patterns)
-    assert patterns.known([record(executed_by="ann", title="x")]) == [first]
+    assert patterns.known([record(executed_by="ann", title="x")]) == ([first], [])
     assert pattern(record(), patterns) is first
 
 
@@ -61,16 +61,19 @@ def test_the_same_words_are_worked_on_once() -> None:
 def test_other_words_are_another_pattern(other: dict[str, Any]) -> None:
     patterns = Patterns()
     first = pattern(record(), patterns)
-    assert patterns.known([record(**other)]) is None
+    assert patterns.known([record(**other)]) == ([None], [0])
     assert pattern(record(**other), patterns) == pattern(record(**other), Patterns()) != first
 
 
-def test_one_unknown_record_makes_a_slice_unknown() -> None:
+def test_the_places_of_unknown_words_are_told() -> None:
     patterns = Patterns()
     closing = SyncCompleted(tenant=TENANT, connector=CONNECTOR, job_id=uuid4(), sync_seq=1, count=1, complete=True)
     first = pattern(record(), patterns)
-    assert patterns.known([record(), closing]) == [first, None]
-    assert patterns.known([record(), record(sql_text="select ?")]) is None
+    assert patterns.known([record(), closing]) == ([first, None], [])
+    assert patterns.known([record(sql_text="select ?"), record(), closing, record(sql_text="x")]) == (
+        [None, first, None, None],
+        [0, 3],
+    )
     assert patterns.find([closing, record()]) == [None, first]
 
 
@@ -78,11 +81,11 @@ def test_it_remembers_so_many_and_no_long_ones() -> None:
     patterns = Patterns(limit=3)
     for number in range(4):
         pattern(record(sql_text=f"select {'a' * (number + 1)}"), patterns)
-    assert patterns.known([record(sql_text="select a")]) is None
-    assert patterns.known([record(sql_text="select aaaa")]) is not None
+    assert patterns.known([record(sql_text="select a")])[1] == [0]
+    assert patterns.known([record(sql_text="select aaaa")])[1] == []
     long = record(sql_text="select " + "a" * 5000)
     pattern(long, patterns)
-    assert patterns.known([long]) is None
+    assert patterns.known([long])[1] == [0]
 
 
 _texts = st.sampled_from([None, "select 1", "select 2", "select a from orders", "select b from Orders -- 5"])
