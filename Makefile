@@ -1,6 +1,6 @@
 # Everything runs from the project's own .venv; nothing but Python and make is needed on the machine.
 .DEFAULT_GOAL := help
-.PHONY: help install up down reset logs status demo demo-superset demo-query test test-real lint types unit house integration bench fmt
+.PHONY: help install up down reset logs status demo demo-superset demo-query test test-real lint types unit house integration bench bench-peers fmt
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -87,6 +87,9 @@ integration: install ## Run the tests against real Kafka and PostgreSQL
 
 bench: install ## Run the benchmarks (ONLY=name for one)
 	@$(RUN) bench $(ONLY)
+
+bench-peers: install ## Run the benchmarks against peers, each in a venv of its own under .local (downloads on first use)
+	@$(RUN) bench --peers
 
 fmt: install ## Format the code and repair what ruff can repair
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

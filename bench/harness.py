@@ -32,8 +32,16 @@ Measure = Callable[[], list[Result]]
 _NOT_BENCHMARKS = {"harness", "__main__"}
 
 
-def benchmarks() -> dict[str, Measure]:
-    """Every module of this package that has a `measure`, by name."""
+def benchmarks(*, peers: bool | None = None) -> dict[str, Measure]:
+    """Every module of this package that has a `measure`, by name.
+
+    A module with `PEER = True` needs a peer's venv; `peers` asks for those only, or for none of them.
+    """
     names = [module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in _NOT_BENCHMARKS]
     modules: dict[str, ModuleType] = {name: importlib.import_module(f"bench.{name}") for name in names}
-    return {name: module.measure for name, module in modules.items() if hasattr(module, "measure")}
+    measured = {name: module for name, module in modules.items() if hasattr(module, "measure")}
+    return {
+        name: module.measure
+        for name, module in measured.items()
+        if peers is None or peers == getattr(module, "PEER", False)
+    }

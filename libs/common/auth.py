@@ -10,6 +10,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from libs.common.errors import Forbidden, Unauthorized
+from libs.common.remembered import Remembered
 from libs.common.sealed import decode
 from libs.common.settings import Environment
 
@@ -123,6 +124,9 @@ class InternalVerifier:
     """A service's side: accepts tokens signed by one of the gateway's keys, and nothing else."""
 
     keys: Mapping[str, Ed25519PublicKey]
+    now: Callable[[], datetime] = _real_time
+    # The gateway sends the same token for some seconds, and its signature is the dearest step of a small request.
+    _verified: Remembered[str, Principal] = field(default_factory=Remembered, repr=False, compare=False)
 
     @classmethod
     def of(cls, public_keys: Mapping[str, str]) -> "InternalVerifier":
@@ -131,16 +135,23 @@ class InternalVerifier:
 
     def verify(self, token: str) -> Principal:
         """The principal of a token; Unauthorized where the token is not the gateway's or has expired."""
-        try:
-            key = self.keys[jwt.get_unverified_header(token)["kid"]]
-            claims = jwt.decode(
-                token,
-                cast(Any, key),
-                algorithms=["EdDSA"],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
-            )
-            return _principal(claims)
-        except (jwt.PyJWTError, KeyError, ValueError):
-            raise Unauthorized("The internal token is missing, expired or not signed by this gateway.") from None
+        principal = self._verified.get(token)
+        if principal is None:
+            try:
+                claims = self._claims(token)
+                principal = _principal(claims)
+            except (jwt.PyJWTError, KeyError, ValueError):
+                raise Unauthorized("The internal token is missing, expired or not signed by this gateway.") from None
+            self._verified.put(token, principal, claims["exp"] - self.now().timestamp())
+        return principal
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        key = self.keys[jwt.get_unverified_header(token)["kid"]]
+        return jwt.decode(
+            token,
+            cast(Any, key),
+            algorithms=["EdDSA"],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+        )

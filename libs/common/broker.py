@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from logging import DEBUG, getLogger
-from typing import Any, Final
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -16,13 +17,14 @@ from aiokafka.errors import (
     ProducerClosed,
     ProducerFenced,
 )
+from aiokafka.partitioner import DefaultPartitioner, murmur2
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
 from libs.common.clock import Clock, shifted_clock
-from libs.common.envelope import Envelope, new_envelope
+from libs.common.envelope import HeaderWriter
 from libs.common.errors import TooLarge, Unavailable
-from libs.common.events import Event
+from libs.common.events import AnyEvent
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.settings import CommonSettings
@@ -33,6 +35,7 @@ from libs.common.topics import Topic
 # the sequence numbers of an idempotent producer, after which the partition takes nothing from it any more.
 MAX_MESSAGE_BYTES: Final = 1_000_000
 _WINDOW: Final = 5_000
+_VALUE: Final = itemgetter(1)
 _BROKEN: Final = (OutOfOrderSequenceNumber, ProducerFenced, IllegalOperation, ProducerClosed)
 
 NO_EXTENSIONS: Final[Mapping[str, str]] = {}
@@ -67,6 +70,7 @@ def build_broker(settings: CommonSettings, service: str, *, graceful_timeout: fl
         max_request_size=MAX_MESSAGE_BYTES,
         max_batch_size=128 * 1024,
         graceful_timeout=graceful_timeout,
+        partitioner=_Partitioner(),
         ack_policy=AckPolicy.MANUAL,
         apply_types=False,
         logger=getLogger("tidemark.broker"),
@@ -74,8 +78,21 @@ def build_broker(settings: CommonSettings, service: str, *, graceful_timeout: fl
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
+    """The usual one; it remembers the hashes of keys, because it is written in Python and keys come again and again."""
+
+    _hash = staticmethod(lru_cache(maxsize=8192)(murmur2))
+
+    @classmethod
+    def __call__(cls, key: bytes | None, all_partitions: list[int], available: list[int]) -> int:
+        if key is None:
+            chosen: int = super().__call__(key, all_partitions, available)
+            return chosen
+        place: int = cls._hash(key) & 0x7FFFFFFF
+        return all_partitions[place % len(all_partitions)]
+
+
+class Message(NamedTuple):
     """A message as the broker gets it; `topic` is the physical name."""
 
     topic: str
@@ -109,7 +126,7 @@ class Publisher:
     async def send(
         self,
         topic: Topic,
-        event: Event,
+        event: AnyEvent,
         *,
         key: str,
         source: str | None = None,
@@ -118,36 +135,33 @@ class Publisher:
     ) -> None:
         """One event; acknowledged when this returns. Raises PublishFailed, or TooLarge above 1,000,000 bytes."""
         with publish_span(topic.name):
-            message = self._message(topic, key, event, extensions, source)
-            _raise_first(await self.deliver([message], timeout=timeout))
+            message = self._messages(topic, [(key, event, extensions)], source)
+            _raise_first(await self.deliver(message, timeout=timeout))
         self._count(topic, 1)
 
-    async def send_many(self, topic: Topic, events: Iterable[tuple[str, Event, Mapping[str, str]]]) -> None:
+    async def send_many(self, topic: Topic, events: Iterable[tuple[str, AnyEvent, Mapping[str, str]]]) -> None:
         """(key, event, extensions) each; all acknowledged when this returns, else the first failure is raised.
 
         An extension `traceparent` takes the place of the current trace.
         """
         with publish_span(topic.name) as span:
-            messages = (self._message(topic, key, event, extensions, None) for key, event, extensions in events)
-            sent = 0
-            while window := list(islice(messages, _WINDOW)):
-                _raise_first(await self.deliver(window))
+            left, sent = iter(events), 0
+            while window := list(islice(left, _WINDOW)):
+                _raise_first(await self.deliver(self._messages(topic, window, None)))
                 sent += len(window)
             span.set_attribute("messaging.batch.message_count", sent)
         self._count(topic, sent)
 
-    def _message(
-        self, topic: Topic, key: str, event: Event, extensions: Mapping[str, str], source: str | None
-    ) -> Message:
-        envelope: Envelope = new_envelope(
-            event,
-            source=source or self.source,
-            at=self._clock(),
-            traceparent=current_traceparent(),
-            extensions=extensions,
-        )
+    def _messages(
+        self, topic: Topic, events: Sequence[tuple[str, AnyEvent, Mapping[str, str]]], source: str | None
+    ) -> list[Message]:
+        """Messages of one moment and one trace."""
         name = physical_name(self._settings, topic.name)
-        return Message(name, key.encode(), event.model_dump_json().encode(), envelope.to_headers())
+        headers = HeaderWriter(source or self.source, self._clock(), current_traceparent())
+        return [
+            Message(name, key.encode(), event.to_json(), headers(event, extensions))
+            for key, event, extensions in events
+        ]
 
     def _count(self, topic: Topic, records: int) -> None:
         if self._metrics is not None:
@@ -161,8 +175,9 @@ class Publisher:
         try:
             async with asyncio.timeout(limit):
                 await self._hand_over(messages, outcomes, pending)
-                if pending:
-                    await asyncio.wait(pending.values())
+                for future in pending.values():  # they come in order, by the hundred: few are waited for
+                    if not future.done():
+                        await asyncio.wait([future])
         except TimeoutError:
             pass
         for position, future in pending.items():
@@ -177,11 +192,9 @@ class Publisher:
         self, messages: Sequence[Message], outcomes: list[Exception | None], pending: dict[int, asyncio.Future[Any]]
     ) -> None:
         producer = _producer(self._broker)
-        for position, message in enumerate(messages):
+        for position, (topic, key, value, headers) in enumerate(messages):
             try:
-                pending[position] = await producer.send(
-                    message.topic, message.value, message.key, headers=[(n, v or b"") for n, v in message.headers]
-                )
+                pending[position] = await producer.send(topic, value, key, headers=_filled(headers))
             except Exception as error:
                 outcomes[position] = _as_failure(error)
 
@@ -202,6 +215,10 @@ class Publisher:
 def _producer(broker: KafkaBroker) -> AIOKafkaProducer:
     # FastStream's own publish costs half of the rate and allows no binary headers.
     return broker.config.broker_config.producer._producer.producer  # type: ignore[attr-defined]
+
+
+def _filled(headers: Sequence[tuple[str, bytes | None]]) -> Sequence[tuple[str, bytes | None]]:
+    return headers if all(map(_VALUE, headers)) else [(name, value or b"") for name, value in headers]
 
 
 def _as_failure(error: BaseException | None) -> Exception | None:

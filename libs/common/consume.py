@@ -14,7 +14,7 @@ hold a partition (`dead_letter_limits.py`): `ready()` tells why; a restart, or e
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
@@ -30,9 +30,9 @@ from libs.common.dead_letter_limits import DeadLetterLimits
 from libs.common.decode import Decoder
 from libs.common.failures import RetryPolicy, is_transient
 from libs.common.messaging_metrics import MessagingMetrics
-from libs.common.records import E, Handler, InvalidRecord, InvalidRecords, Record
+from libs.common.records import E, Handler, InvalidRecord, InvalidRecords, Raw, Record
 from libs.common.settings import CommonSettings
-from libs.common.subscription import Carrier, DeadLetterHook, Raw, Subscription
+from libs.common.subscription import Carrier, DeadLetterHook, Subscription
 from libs.common.topics import Topic
 
 __all__ = [
@@ -46,6 +46,8 @@ __all__ = [
     "is_transient",
 ]
 _LAG_INTERVAL = 5.0
+_FETCH_BYTES = 1024 * 1024
+_BYTES_A_RECORD = 1536
 
 
 class Consumers:
@@ -122,6 +124,8 @@ class Consumers:
             batch=True,
             max_records=max_records,
             batch_timeout_ms=100,
+            # A partition is asked again when all that it sent is taken: so it sends a batch, not a part of one.
+            max_partition_fetch_bytes=max(_FETCH_BYTES, max_records * _BYTES_A_RECORD),
             group_id=self._group,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.MANUAL,
@@ -151,6 +155,7 @@ class Consumers:
             subscription.interrupt()
         if self._lag_task is not None:
             self._lag_task.cancel()
+        await asyncio.gather(*(subscription.committed() for subscription, _ in self._subscriptions))
         await self._broker.stop()
 
     def ready(self) -> str | None:
@@ -176,9 +181,10 @@ class Consumers:
 
 async def _as_it_is(batch: Sequence[Raw]) -> KafkaMessage:
     # FastStream's own parser decodes headers as UTF-8: one bad byte would lose the whole batch.
-    return KafkaMessage(body=b"", raw_message=tuple(batch), consumer=FAKE_CONSUMER)
+    # And the message of the context outlives its handling, in every timer that was set meanwhile: the event loop keeps
+    # cancelled timers by the hundred. So it holds the batch in a list, which the subscription empties.
+    return KafkaMessage(body=list(batch), raw_message=tuple(batch[:1]), consumer=FAKE_CONSUMER)
 
 
-async def _raw_batch(message: KafkaMessage) -> Sequence[Raw]:
-    raw: Sequence[Raw] = message.raw_message
-    return raw
+async def _raw_batch(message: KafkaMessage) -> list[Raw]:
+    return cast(list[Raw], message.body)

@@ -1,6 +1,6 @@
 """Postgres access: two pools a service (request path and workers), transactions bound to a tenant."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +23,7 @@ else:
     Connection = asyncpg.Connection
     Pool = asyncpg.Pool
 
+Reset = Callable[[Connection], Awaitable[None]]
 _tracer = trace.get_tracer("tidemark.db")
 _BIND_ALL = "SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS setting (name, value)"
 
@@ -39,13 +40,18 @@ def _actor(caller: Principal, at: datetime) -> dict[str, str]:
     }
 
 
-async def _open_pool(dsn: str, size: int, name: str) -> Pool:
+async def _as_it_is(connection: Connection) -> None:
+    """A connection of the request path goes back without a round trip: nothing outlives its transactions."""
+
+
+async def _open_pool(dsn: str, size: int, name: str, reset: Reset | None = None) -> Pool:
     return await asyncpg.create_pool(
         dsn,
         min_size=1,
         max_size=size,
         command_timeout=60,
         init=trace_statements,
+        reset=reset,
         server_settings={"application_name": name, "jit": "off"},
     )
 
@@ -61,7 +67,7 @@ class Database:
     async def open(cls, settings: ServiceSettings, service: str) -> "Database":
         """Connect both pools; raises what asyncpg raises when the server cannot be reached."""
         size = settings.database_pool_size
-        api = await _open_pool(settings.api_database_url.get_secret_value(), size, f"tidemark-{service}-api")
+        api = await _open_pool(settings.api_database_url.get_secret_value(), size, f"tidemark-{service}-api", _as_it_is)
         worker = await _open_pool(settings.worker_database_url.get_secret_value(), size, f"tidemark-{service}-worker")
         return cls(api, worker)
 

@@ -20,7 +20,7 @@ from aiokafka import ConsumerRecord
 from libs.common.broker import Message
 from libs.common.clock import rfc3339
 from libs.common.envelope import Envelope, is_structured
-from libs.common.events import BiQueryScraped, SyncCompleted
+from libs.common.scraped_shapes import BiQueryScraped, SyncCompleted
 from libs.common.sql import anonymise
 from libs.common.topics import BI_QUERY_SCRAPED, Topic
 

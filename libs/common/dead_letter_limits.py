@@ -7,6 +7,7 @@ record may go, the next one holds again, a good one closes the matter.
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Self
 
 
@@ -36,10 +37,10 @@ class PartitionHistory:
         twin._latest.extend(self._latest)
         return twin
 
-    def good(self) -> None:
-        """A record went through."""
+    def good(self, count: int = 1) -> None:
+        """Records went through."""
         self._run = 0
-        self._latest.append(False)
+        self._latest.extend(repeat(False, min(count, self._limits.window)))
 
     def refuses(self) -> str | None:
         """Why one more bad record must not be dead-lettered; None counts it and lets it go."""

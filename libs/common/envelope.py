@@ -4,9 +4,12 @@ Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from itertools import takewhile
+from os import urandom
 from typing import Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -14,16 +17,31 @@ import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.events import Event
+from libs.common.events import AnyEvent
+from libs.common.scraped import ScrapedEvent
 
-Headers = Iterable[tuple[str, bytes | None]]
+Header = tuple[str, bytes | None]
+Headers = Sequence[Header]
+Marks = tuple[bytes | None, bytes | None, bytes | None, bytes | None, bytes | None]
 
 CONTENT_TYPE: Final = "content-type"
 TRACEPARENT: Final = "traceparent"
 _PREFIX: Final = "ce_"
+_ID: Final = "ce_id"
 _JSON: Final = "application/json"
 _STRUCTURED: Final = "application/cloudevents+json"
 _SPEC_VERSION: Final = "1.0"
+_PLAIN: Final = b"application/json"
+_CURRENT: Final = b"1.0"
+NO_TENANT: Final = b"no tenant is named"  # known by its identity
+_UNMARKED: Final[dict[str, bytes | None]] = {
+    CONTENT_TYPE: _PLAIN,
+    "ce_specversion": _CURRENT,
+    "ce_tenant": NO_TENANT,
+    "ce_time": None,
+    TRACEPARENT: None,
+}
+_WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -62,7 +80,7 @@ class Envelope:
     @classmethod
     def from_headers(cls, headers: Headers, fallback_id: str = "") -> Self:
         """What can be read of the headers. Never fails: what is missing or malformed is left out."""
-        plain = _texts(headers)
+        plain = {name: _text(value) for name, value in header_map(headers).items()}
         attributes = {name.removeprefix(_PREFIX): text for name, text in plain.items() if name.startswith(_PREFIX)}
         attributes.setdefault(TRACEPARENT, plain.get(TRACEPARENT, ""))
         return cls._of(attributes, fallback_id)
@@ -81,7 +99,7 @@ class Envelope:
 
 
 def new_envelope(
-    event: Event, *, source: str, at: datetime, traceparent: str | None = None, extensions: Mapping[str, str] | None
+    event: AnyEvent, *, source: str, at: datetime, traceparent: str | None = None, extensions: Mapping[str, str] | None
 ) -> Envelope:
     """Envelope of an event of ours. An event with an `event_id` of its own keeps it when it is sent again."""
     own = getattr(event, "event_id", None)
@@ -97,21 +115,108 @@ def new_envelope(
     )
 
 
-def event_type(model: type[BaseModel]) -> str:
+def event_type(model: type[BaseModel | ScrapedEvent]) -> str:
     """CloudEvents type of a model: `tidemark.` and its name in snake case."""
     return "tidemark." + _WORD_START.sub("_", model.__name__).lower()
 
 
+def header_map(headers: Headers) -> dict[str, bytes | None]:
+    """Headers by name in lower case; of several under one name the last."""
+    return {name.lower(): value for name, value in headers}
+
+
+class HeaderWriter:
+    """Headers of events that are sent at once: what they have in common is written once."""
+
+    def __init__(self, source: str, at: datetime, traceparent: str | None) -> None:
+        self._source, self._at, self._traceparent = source, at, traceparent
+        self._common: dict[tuple[type[AnyEvent], UUID, str | None], list[tuple[str, bytes]]] = {}
+
+    def __call__(self, event: AnyEvent, extensions: Mapping[str, str]) -> list[tuple[str, bytes]]:
+        """The same as those of `new_envelope`, whose order is no matter."""
+        if hasattr(event, "event_id"):
+            return self._written(event, extensions)
+        kind = type(event), event.tenant, extensions.get(TRACEPARENT)
+        common = self._common.get(kind)
+        if common is None:
+            trace = {TRACEPARENT: kind[2]} if kind[2] else {}
+            common = self._common[kind] = [each for each in self._written(event, trace) if each[0] != _ID]
+        more = [(_PREFIX + name, text.encode()) for name, text in extensions.items() if name != TRACEPARENT]
+        return [(_ID, _new_id()), *more, *common]
+
+    def _written(self, event: AnyEvent, extensions: Mapping[str, str]) -> list[tuple[str, bytes]]:
+        at, trace = self._at, self._traceparent
+        return new_envelope(event, source=self._source, at=at, traceparent=trace, extensions=extensions).to_headers()
+
+
+def _new_id() -> bytes:
+    """A random UUID (version 4), three times as fast as `uuid4` and its text."""
+    text = urandom(16).hex()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}".encode()
+
+
+def marks_of(headers: Headers) -> Marks:
+    """Content type, version, tenant (`NO_TENANT`: not named), time, trace; of several under one name the last."""
+    named = _UNMARKED | header_map(headers)
+    return named[CONTENT_TYPE], named["ce_specversion"], named["ce_tenant"], named["ce_time"], named[TRACEPARENT]
+
+
+class MarkReader:
+    """Reads the marks of message after message.
+
+    A producer writes what its messages have in common behind what differs. Where that is the same as before, behind
+    headers of the same names, the marks are the same, and given again as the same object.
+    """
+
+    def __init__(self) -> None:
+        self._before: tuple[Header, ...] = ()
+        self._names: list[str] = []
+        self._tail: tuple[Header, ...] = ()
+        self._marks: Marks | None = None
+
+    def __call__(self, headers: tuple[Header, ...]) -> Marks:
+        """As `marks_of`."""
+        at = len(self._names)
+        if self._marks and headers[at:] == self._tail and [name for name, _ in headers[:at]] == self._names:
+            return self._marks
+        return self._learn(headers)
+
+    def _learn(self, headers: tuple[Header, ...]) -> Marks:
+        """Look which headers are those of the message before; keep the marks if no mark stands among the others."""
+        pairs = zip(reversed(headers), reversed(self._before), strict=False)
+        at = len(headers) - sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._before = headers
+        self._names, self._tail = [name for name, _ in headers[:at]], headers[at:]
+        marks = marks_of(headers)
+        self._marks = None if _UNMARKED.keys() & {name.lower() for name in self._names} else marks
+        return marks
+
+
+def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tuple[Envelope, bytes] | None:
+    """Envelope and body of a structured CloudEvent; None where the value is the body. Raises EnvelopeError."""
+    kind = _text(content_type).partition(";")[0].strip().lower()
+    if not kind.startswith("application/cloudevents"):
+        return None
+    if kind != _STRUCTURED:
+        raise EnvelopeError("content-type: one JSON event per message is accepted, no batches, no other formats")
+    return _open_structured(value, fallback_id)
+
+
+def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
+    """Tenant of the headers, if they name one. Raises EnvelopeError."""
+    if version != _CURRENT:
+        raise EnvelopeError(_WRONG_VERSION)
+    return None if tenant is NO_TENANT else _tenant(tenant)
+
+
 def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     """Envelope and JSON body of a message in any of the three forms. Raises EnvelopeError."""
-    plain = _texts(headers)
-    content_type = plain.get(CONTENT_TYPE, _JSON).partition(";")[0].strip().lower()
-    if content_type.startswith("application/cloudevents"):
-        if content_type != _STRUCTURED:
-            raise EnvelopeError("content-type: one JSON event per message is accepted, no batches, no other formats")
-        return _open_structured(value, fallback_id)
-    _check(plain.get("ce_specversion"), plain.get("ce_tenant"))
-    return Envelope.from_headers(headers, fallback_id), value
+    content_type, version, tenant, *_ = marks_of(headers)
+    found = open_value(content_type, value, fallback_id)
+    if found is None:
+        named_tenant(version, tenant)
+    return found or (Envelope.from_headers(headers, fallback_id), value)
 
 
 def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
@@ -122,24 +227,28 @@ def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
         raise EnvelopeError("data: the structured CloudEvent holds no JSON object")
     attributes = {name: str(text) for name, text in event.items() if name != "data" and text is not None}
-    _check(attributes.get("specversion", ""), attributes.get("tenant"))
+    if attributes.get("specversion") != _SPEC_VERSION:
+        raise EnvelopeError(_WRONG_VERSION)
+    if "tenant" in attributes:
+        _tenant(attributes["tenant"].encode("utf-8", "replace"))
     return Envelope._of(attributes, fallback_id), orjson.dumps(event["data"])
 
 
-def _check(version: str | None, tenant: str | None) -> None:
-    if version is not None and version != _SPEC_VERSION:
-        raise EnvelopeError("specversion: only CloudEvents 1.0 is accepted")
-    if tenant is not None and _uuid(tenant) is None:
+@lru_cache(maxsize=1024)
+def _tenant(written: bytes | None) -> UUID:
+    tenant = _uuid(_text(written))
+    if tenant is None:
         raise EnvelopeError("tenant: is no UUID")
+    return tenant
 
 
 def is_structured(headers: Headers) -> bool:
     """Whether the value holds the envelope too."""
-    return _texts(headers).get(CONTENT_TYPE, "").lower().startswith(_STRUCTURED)
+    return _text(header_map(headers).get(CONTENT_TYPE)).lower().startswith(_STRUCTURED)
 
 
-def _texts(headers: Headers) -> dict[str, str]:
-    return {name.lower(): (value or b"").decode("utf-8", "replace") for name, value in headers}
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 def _uuid(text: str | None) -> UUID | None:
@@ -147,6 +256,12 @@ def _uuid(text: str | None) -> UUID | None:
         return UUID(text) if text else None
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=1024)
+def moment_of(written: bytes | None) -> datetime | None:
+    """The moment that a `ce_time` header names; None where it names none."""
+    return _moment(_text(written))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import orjson
 
-from libs.common import events, topics
+from libs.common import events, scraped_shapes, topics
 from libs.common.envelope import event_type
-from libs.common.events import Event
+from libs.common.events import AnyEvent, Event
 from libs.common.schema_changes import breaking_changes
 from libs.common.topics import ALL_TOPICS, Topic
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs" / "events"
-MODELS: Final[Mapping[Topic, tuple[type[Event], ...]]] = {
+MODELS: Final[Mapping[Topic, tuple[type[AnyEvent], ...]]] = {
     topics.BI_QUERY_SCRAPED: (events.BiQueryScraped, events.SyncCompleted),
     topics.BI_QUERY_STORED: (events.BiQueryStored,),
     topics.USAGE_RECOMPUTE: (events.UsageRecompute,),
@@ -68,14 +68,15 @@ service is not ready, `tidemark_consumer_paused` is 1. It tries one record each 
 """
 
 
-def schema_name(model: type[Event]) -> str:
+def schema_name(model: type[AnyEvent]) -> str:
     """File name of a model's schema, without its ending."""
     return event_type(model).partition(".")[2]
 
 
-def schema(model: type[Event]) -> dict[str, Any]:
+def schema(model: type[AnyEvent]) -> dict[str, Any]:
     """JSON Schema of what a reader accepts."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    shape: type[Event] = model if issubclass(model, Event) else getattr(scraped_shapes, model.__name__)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape.model_json_schema()}
 
 
 def asyncapi() -> dict[str, Any]:
@@ -94,7 +95,7 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _all_models() -> Iterator[tuple[Topic, type[Event]]]:
+def _all_models() -> Iterator[tuple[Topic, type[AnyEvent]]]:
     for topic, models in MODELS.items():
         for model in models:
             yield topic, model
@@ -110,7 +111,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
     }
 
 
-def _message(topic: Topic, model: type[Event]) -> dict[str, Any]:
+def _message(topic: Topic, model: type[AnyEvent]) -> dict[str, Any]:
     headers = {name: {"type": "string", "description": text.replace("`", "")} for name, text in _HEADERS.items()}
     headers["ce_type"] = {"const": event_type(model)}
     return {

@@ -1,15 +1,45 @@
 """Every event, one frozen model each: the JSON value of a message. The envelope travels in headers (CloudEvents)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from libs.common.scraped import (
+    MAX_COUNT,
+    BiQueryRecord,
+    BiQueryScraped,
+    ColumnUse,
+    ConnectorRef,
+    ResourceType,
+    ScrapedEvent,
+    SyncCompleted,
+    TableRef,
+)
 from libs.common.settings import Environment
 
-ResourceType = Literal["saved_query", "chart", "dashboard_chart", "query_log"]
-MAX_COUNT = 2**53
-SafeCount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+__all__ = [
+    "MAX_COUNT",
+    "AnyEvent",
+    "AuditRecorded",
+    "BiQueryRecord",
+    "BiQueryScraped",
+    "BiQueryStored",
+    "Changed",
+    "ColumnUse",
+    "ConnectorChanged",
+    "ConnectorRef",
+    "DeploymentRecorded",
+    "Event",
+    "ResourceType",
+    "ScheduleRef",
+    "SyncCompleted",
+    "TableRef",
+    "TenantChanged",
+    "TrackedEventCollected",
+    "UsageRecompute",
+    "UserErased",
+]
 
 
 class Event(BaseModel):
@@ -19,72 +49,12 @@ class Event(BaseModel):
 
     tenant: UUID
 
-
-class ConnectorRef(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: UUID
-    type: str
-    name: str
+    def to_json(self) -> bytes:
+        """Its JSON in UTF-8, the value of a message."""
+        return self.model_dump_json().encode()
 
 
-class TableRef(BaseModel):
-    """A table as its completed, folded name parts (1 to 3: catalog, schema, table) and its quoted display."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
-    display: str
-
-
-class ColumnUse(BaseModel):
-    """A column of one of the record's tables, the table by its name parts."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    table: Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
-    column: str
-
-
-class BiQueryScraped(Event):
-    """A query or chart reference seen by a collector. Its job, sync and job sequence place it in a ledger."""
-
-    kind: Literal["bi_query"] = "bi_query"
-    id: UUID
-    environment: Environment = "production"
-    connector: ConnectorRef
-    dialect: str
-    job_id: UUID | None = None
-    sync_seq: NonNegativeInt | None = None
-    job_seq: PositiveInt | None = None
-    resource_type: ResourceType
-    resource_id: Annotated[str, Field(min_length=1, max_length=1024)]
-    title: str | None = None
-    sql_text: str | None = None
-    sql_truncated: bool = False
-    executed_by: str | None = None
-    executed_at: AwareDatetime | None = None
-    execution_count: SafeCount = 1
-    dashboard_id: str | None = None
-    dashboard_title: str | None = None
-    dashboard_url: str | None = None
-    tables: tuple[TableRef, ...] = ()
-    columns: tuple[ColumnUse, ...] = ()
-
-
-class SyncCompleted(Event):
-    """The closing record of a job: `count` records were sent under (`job_id`, `sync_seq`)."""
-
-    kind: Literal["sync_completed"] = "sync_completed"
-    environment: Environment = "production"
-    connector: ConnectorRef
-    job_id: UUID
-    sync_seq: NonNegativeInt
-    count: NonNegativeInt
-    complete: bool
-
-
-BiQueryRecord = Annotated[BiQueryScraped | SyncCompleted, Field(discriminator="kind")]
+AnyEvent: TypeAlias = Event | ScrapedEvent
 
 
 class BiQueryStored(Event):

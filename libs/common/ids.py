@@ -1,8 +1,40 @@
 """Deterministic ids: the same thing seen twice has the same id, so that it is stored once."""
 
-from uuid import UUID, uuid5
+from hashlib import sha1
+from typing import Final
+from uuid import UUID
+
+# Equal to a `uuid.UUID` of the same bytes, and many times faster to make, to hash and to send to the database.
+from asyncpg.pgproto.pgproto import UUID as FastUUID
+
+# Of a digest's number all bits but those of version and variant; these two as a named UUID has them.
+_KEPT: Final = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_MARKS: Final = 0x00000000_0000_5000_8000_000000000000
+
+
+def named_uuid(name: bytes) -> UUID:
+    """`uuid5` of the namespace's bytes followed by a name."""
+    number = int.from_bytes(sha1(name, usedforsecurity=False).digest()[:16])
+    return FastUUID((number & _KEPT | _MARKS).to_bytes(16))
+
+
+def fast_uuid(slow: UUID) -> UUID:
+    """The same id, for one that goes into many rows."""
+    return FastUUID(slow.bytes)
+
+
+class ResourceIds:
+    """Ids of the BiQuery records of one connector: one per resource."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self, tenant: UUID, connector: UUID) -> None:
+        self._start = tenant.bytes + f"{connector}\n".encode()
+
+    def __call__(self, resource_type: str, resource_id: str) -> UUID:
+        return named_uuid(self._start + f"{resource_type}\n{resource_id}".encode())
 
 
 def bi_query_id(tenant: UUID, connector: UUID, resource_type: str, resource_id: str) -> UUID:
-    """Id of a BiQuery record: one per resource of a connector."""
-    return uuid5(tenant, f"{connector}\n{resource_type}\n{resource_id}")
+    """Id of a BiQuery record."""
+    return ResourceIds(tenant, connector)(resource_type, resource_id)

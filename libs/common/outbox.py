@@ -27,7 +27,7 @@ from libs.common.clock import Clock, shifted_clock
 from libs.common.db import Connection, Pool
 from libs.common.envelope import CONTENT_TYPE, new_envelope
 from libs.common.errors import TooLarge
-from libs.common.events import Event
+from libs.common.events import AnyEvent
 from libs.common.failures import RetryPolicy, describe
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.settings import CommonSettings
@@ -63,7 +63,7 @@ _log = structlog.get_logger()
 async def enqueue(
     connection: Connection,
     topic: Topic,
-    event: Event,
+    event: AnyEvent,
     *,
     key: str,
     at: datetime,

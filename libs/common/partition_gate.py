@@ -1,6 +1,7 @@
 """Decides how far a batch may be committed, which records are buried, and which partitions dead-letter limits hold."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from aiokafka.errors import IllegalStateError
 from prometheus_client import Gauge
 
 from libs.common.dead_letter_limits import DeadLetterLimits, PartitionHistory
-from libs.common.settle import Bad, Outcome
+from libs.common.settle import HANDLED, Bad, Outcome
 from libs.common.topics import Topic
 
 _log = structlog.get_logger()
@@ -41,6 +42,8 @@ class PartitionGate:
 
     def judge(self, batch: Sequence["ConsumerRecord[bytes, bytes]"], outcomes: Sequence[Outcome | None]) -> Verdict:
         """In each partition all is settled up to the first open record, or the first that the limits refuse to bury."""
+        if outcomes.count(HANDLED) == len(batch):
+            return self._all_good(batch)
         verdict = Verdict()
         for position, (raw, outcome) in enumerate(zip(batch, outcomes, strict=True)):
             partition = TopicPartition(raw.topic, raw.partition)
@@ -60,6 +63,16 @@ class PartitionGate:
             else:
                 history.good()
             verdict.commit[partition] = raw.offset + 1
+        return verdict
+
+    def _all_good(self, batch: Sequence["ConsumerRecord[bytes, bytes]"]) -> Verdict:
+        verdict = Verdict()
+        counts = Counter([raw.partition for raw in batch])
+        for number, offset in {raw.partition: raw.offset for raw in batch}.items():
+            partition = TopicPartition(batch[0].topic, number)
+            history = verdict.histories[partition] = self._history(partition).copy()
+            history.good(counts[number])
+            verdict.commit[partition] = offset + 1
         return verdict
 
     def _history(self, partition: TopicPartition) -> PartitionHistory:

@@ -41,7 +41,7 @@ def asks_async(prefer: str | None) -> bool:
     return "respond-async" in _preferences(prefer)
 
 
-def _wait_of_request(prefer: Annotated[str | None, Header()] = None) -> float:
+async def _wait_of_request(prefer: Annotated[str | None, Header()] = None) -> float:
     return wait_seconds(prefer)
 
 

@@ -77,9 +77,14 @@ class Settlement(Generic[E]):
         handler: Handler[E],
         patience: Patience,
         on_bad: Callable[[int, Bad], bool],
+        outcomes: list[Outcome | None] | None = None,
     ) -> None:
-        """`on_bad(position, why)` is told of each bad record; False stops the search: the rest stays open."""
-        self.outcomes: list[Outcome | None] = [None] * len(records)
+        """`on_bad(position, why)` is told of each bad record; False stops the search: the rest stays open.
+
+        An `on_bad` that looks at the outcomes brings their list: one that knew the settlement would keep it, and the
+        batch, in memory until the collector comes.
+        """
+        self.outcomes: list[Outcome | None] = [None] * len(records) if outcomes is None else outcomes
         self._records = records
         self._handler = handler
         self._patience = patience

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeAlias
+from typing import Generic
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
 from libs.common.broker import Message, Publisher
@@ -18,17 +19,16 @@ from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
 from libs.common.dead_letter_limits import DeadLetterLimits
 from libs.common.decode import Decoder
-from libs.common.envelope import Envelope, EnvelopeError
+from libs.common.envelope import TRACEPARENT, EnvelopeError, header_map, moment_of
 from libs.common.errors import TooLarge
 from libs.common.failures import RetryPolicy, describe
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import process_span
 from libs.common.partition_gate import PartitionGate, Verdict
-from libs.common.records import E, Handler, Record
+from libs.common.records import E, Handler, Raw, Record
 from libs.common.settle import HANDLED, Bad, GaveUp, Outcome, Patience, Settlement
 from libs.common.topics import Topic
 
-Raw: TypeAlias = "ConsumerRecord[bytes, bytes]"
 DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 
 # Below the time that the group waits for its members to join again (rebalance_timeout_ms).
@@ -36,6 +36,7 @@ _REVOKE_PATIENCE = 20.0
 # Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
 _STUCK_AFTER = 120.0
 _COMMIT_SECONDS = 10.0
+_DECODED_AT_ONCE = 100
 _log = structlog.get_logger()
 
 
@@ -77,6 +78,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._trouble: str | None = None
         self._since: float | None = None
         self._next: dict[TopicPartition, int] = {}
+        self._committing: asyncio.Task[None] | None = None
         retried = carrier.metrics.retried.labels(topic.name)
         self._patience = Patience(carrier.retry, self._interrupt, retried)
         self.consumer: Callable[[], AIOKafkaConsumer | None] = lambda: None
@@ -94,12 +96,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._interrupt.set()
         self._gate.close()
 
-    async def __call__(self, batch: Sequence[Raw]) -> None:
-        """Settle one batch of the consumer. Never raises, but for cancellation."""
+    async def __call__(self, batch: list[Raw]) -> None:
+        """Settle one batch of the consumer, and empty it. Never raises, but for cancellation."""
         consumer = self.consumer()
         assert consumer is not None
-        for raw in batch:
-            self._next.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
+        self._next = _firsts(batch) | self._next
         self._idle.clear()
         self._since = time.monotonic()
         try:
@@ -115,10 +116,11 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         finally:
             self._since = None
             self._idle.set()
+            batch.clear()
 
     async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
-        decoded = [self._decode(raw) for raw in batch]
-        with process_span(self.topic.name, self._carrier.group, _traceparents(batch, decoded)):
+        decoded = await self._decoded(batch)
+        with process_span(self.topic.name, self._carrier.group, len(batch), _traceparents(batch, decoded)):
             outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
             await self._handle(batch, decoded, outcomes)
             verdict = self._gate.judge(batch, outcomes)
@@ -127,6 +129,14 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._gate.accept(verdict, consumer)
         self._gate.release(verdict.commit.keys() - verdict.held.keys())
         self._count(decoded, outcomes)
+
+    async def _decoded(self, batch: Sequence[Raw]) -> list[Record[E] | Outcome]:
+        """Each record or what is wrong with it; now and then the client may ask for more, and read it."""
+        decoded: list[Record[E] | Outcome] = []
+        for start in range(0, len(batch), _DECODED_AT_ONCE):
+            await asyncio.sleep(0)
+            decoded += [self._decode(raw) for raw in batch[start : start + _DECODED_AT_ONCE]]
+        return decoded
 
     def _decode(self, raw: Raw) -> Record[E] | Outcome:
         if raw.value is None:
@@ -143,16 +153,16 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
     ) -> None:
         places = [place for place, each in enumerate(decoded) if isinstance(each, Record)]
         records = [each for each in decoded if isinstance(each, Record)]
+        settled: list[Outcome | None] = [None] * len(records)
 
         def on_bad(position: int, bad: Bad) -> bool:
             outcomes[places[position]] = bad
-            for place, outcome in zip(places, settlement.outcomes, strict=True):
+            for place, outcome in zip(places, settled, strict=True):
                 outcomes[place] = outcome
             return not self._gate.judge(batch, outcomes).held
 
-        settlement = Settlement(records, self._handler, self._patience, on_bad)
-        await settlement.run()
-        for place, outcome in zip(places, settlement.outcomes, strict=True):
+        await Settlement(records, self._handler, self._patience, on_bad, settled).run()
+        for place, outcome in zip(places, settled, strict=True):
             outcomes[place] = outcome
 
     async def _bury(self, batch: Sequence[Raw], outcomes: Sequence[Outcome | None], verdict: Verdict) -> None:
@@ -217,11 +227,22 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             _log.error("dead-letter hook failed", topic=self.topic.name, error=describe(error))
 
     async def _commit(self, verdict: Verdict, consumer: AIOKafkaConsumer) -> None:
-        if not verdict.commit:
-            return
+        """Begin to commit, behind what is being committed: the next batch is handled in the meantime."""
+        await self.committed()
+        if verdict.commit:
+            self._committing = asyncio.create_task(self._commit_offsets(verdict.commit, consumer))
+        if self._stopping:
+            await self.committed()
+
+    async def committed(self) -> None:
+        """Wait for the commit that is under way."""
+        if self._committing is not None:
+            await asyncio.shield(self._committing)
+
+    async def _commit_offsets(self, offsets: Mapping[TopicPartition, int], consumer: AIOKafkaConsumer) -> None:
         try:
             async with asyncio.timeout(_COMMIT_SECONDS):
-                await consumer.commit(verdict.commit)
+                await consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError):
             # The group has moved on: another member reads these records again, handlers take them twice.
             _log.warning("offsets not committed after a rebalance", topic=self.topic.name)
@@ -229,28 +250,28 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             # After a crash of the broker the client may wait for a coordinator for minutes. The next commit covers
             # these records; if there is none, handlers take them twice.
             _log.warning("offsets not committed in time", topic=self.topic.name)
-        self._next.update(verdict.commit)
+        except KafkaError as error:
+            _log.warning("offsets not committed", topic=self.topic.name, error=describe(error))
+        self._next.update(offsets)
 
     def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:
         """Read the batch again; say why the service is not ready."""
         if not self._stopping:
             self._trouble = f"{self.topic.name}: {reason}; trying on"
             _log.warning("batch postponed", topic=self.topic.name, error=reason)
-        firsts: dict[TopicPartition, int] = {}
-        for raw in batch:
-            firsts.setdefault(TopicPartition(raw.topic, raw.partition), raw.offset)
-        for place, offset in firsts.items():
+        for place, offset in _firsts(batch).items():
             with suppress(IllegalStateError):
                 consumer.seek(place, offset)
 
     def _count(self, decoded: Sequence[Record[E] | Outcome], outcomes: Sequence[Outcome | None]) -> None:
-        metrics, now = self._carrier.metrics, self._carrier.clock()
+        metrics = self._carrier.metrics
         done = [each for each, outcome in zip(decoded, outcomes, strict=True) if outcome is HANDLED]
         metrics.handled.labels(self.topic.name).inc(len(done))
-        age = metrics.event_age.labels(self.topic.name)
-        for each in done:
-            if isinstance(each, Record) and each.envelope.time is not None:
-                age.observe(max(0.0, (now - each.envelope.time).total_seconds()))
+        # Of records that were sent at once the time is the same: it is read once.
+        times = Tally([each.written_time for each in done if type(each) is Record])
+        metrics.event_age.observe(
+            self.topic.name, self._carrier.clock(), [(moment_of(written), count) for written, count in times.items()]
+        )
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         """Let the batch in hand finish and commit; interrupt its retries."""
@@ -258,6 +279,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(_REVOKE_PATIENCE):
                 await self._idle.wait()
+                await self.committed()
         for each in revoked:
             self._next.pop(each, None)
             with suppress(KeyError):
@@ -285,8 +307,16 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             self._carrier.metrics.lag.labels(self.topic.name, str(place.partition)).set(max(0, end - done))
 
 
+def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
+    """Offset of the first record of each partition."""
+    firsts = {raw.partition: raw.offset for raw in reversed(batch)}
+    return {TopicPartition(batch[0].topic, partition): offset for partition, offset in firsts.items()} if batch else {}
+
+
 def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:
-    return [
-        each.envelope.traceparent if isinstance(each, Record) else Envelope.from_headers(raw.headers).traceparent
+    """Those of the batch, in order, each once."""
+    found = [
+        each.written_traceparent if type(each) is Record else header_map(raw.headers).get(TRACEPARENT)
         for raw, each in zip(batch, decoded, strict=True)
     ]
+    return [each.decode("ascii", "replace") if each else None for each in dict.fromkeys(found)]

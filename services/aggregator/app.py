@@ -1,19 +1,18 @@
 """Composition root of the aggregator."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
-from libs.common.broker import Publisher, build_broker
-from libs.common.clock import Clock, shifted_clock
+from libs.common.application import application
+from libs.common.broker import Publisher
+from libs.common.clock import Clock
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.erasure import ErasedNames, Erasing
-from libs.common.http import create_app
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
 from libs.common.process import run
@@ -21,6 +20,7 @@ from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
 from services.aggregator.api import products, spaces
+from services.aggregator.checking import Checking
 from services.aggregator.consumers import subscribe
 from services.aggregator.domain import Recency
 from services.aggregator.erasing import Rewriting
@@ -34,9 +34,12 @@ from services.aggregator.tenant_tables import TENANT_TABLES
 from services.aggregator.usage_api import records, usage
 
 NAME = "aggregator"
+# Of two batches of 5,000 records, decoded and prepared.
+OBJECTS_IN_HAND = 500_000
 _LOOK_FOR_STALE = timedelta(seconds=30)
 _LOOK_FOR_OVERDUE = timedelta(seconds=5)
 _LOOK_FOR_DELETED = timedelta(seconds=2)
+_LOOK_FOR_UNCHECKED = timedelta(minutes=10)
 
 
 class Aggregator:
@@ -53,6 +56,7 @@ class Aggregator:
         self.erasing = Erasing(database, clock, erased, Rewriting(database))
         self.ingest = Ingest(database, clock, metrics, settings.ledger_deadline, erased)
         self.refresh = Refresh(database, clock, metrics, recency, settings.refresh_pause)
+        self.checking = Checking(database, clock, metrics, self.refresh)
         self.catalogue = Catalogue(database, clock, self.refresh)
         self.usage = Usage(database, clock)
         self._settings = settings
@@ -70,6 +74,7 @@ class Aggregator:
         self._upkeep.every(self._settings.refresh_pause, "refresh", self.refresh.drain)
         self._upkeep.every(_LOOK_FOR_OVERDUE, "deadlines", self.ingest.close_overdue)
         self._upkeep.every(_LOOK_FOR_STALE, "tick", self._tick)
+        self._upkeep.every(_LOOK_FOR_UNCHECKED, "comparison", self.checking.check_due)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
 
@@ -88,40 +93,22 @@ class Aggregator:
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
-    """The application, not yet started; it connects when it starts and has its routes from then on."""
-    registry = CollectorRegistry()
-    running: list[Aggregator] = []
+    """The application, not yet started."""
+    return application(NAME, settings, clock, Aggregator, _routers)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = await Database.open(settings, NAME)
-        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
-        aggregator = Aggregator(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
-        try:
-            await aggregator.start()
-            running.append(aggregator)
-            for router in (
-                usage(aggregator.usage, aggregator.refresh),
-                products(aggregator.catalogue),
-                spaces(aggregator.catalogue),
-                records(aggregator.usage),
-            ):
-                app.include_router(router)
-            yield
-        finally:
-            running.clear()
-            await aggregator.stop()
-            await database.close()
 
-    async def ready() -> str | None:
-        return await running[0].ready() if running else "not started"
-
-    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+def _routers(aggregator: Aggregator) -> Sequence[APIRouter]:
+    return (
+        usage(aggregator.usage, aggregator.refresh),
+        products(aggregator.catalogue),
+        spaces(aggregator.catalogue),
+        records(aggregator.usage),
+    )
 
 
 def main() -> None:
     """Run the service."""
-    run(NAME, Settings, build)
+    run(NAME, Settings, build, objects=OBJECTS_IN_HAND)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Subscriptions of the aggregator: policy and one call each."""
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -13,6 +14,10 @@ from services.aggregator.ingest import Ingest
 from services.aggregator.prepare import Arrival
 from services.aggregator.rows import LedgerKey
 
+# One reads and prepares while the database stores what the other prepared.
+_MEMBERS: Final = 2
+# Twenty statements a batch cost little of one that large.
+_MAX_RECORDS: Final = 5_000
 _log = structlog.get_logger()
 
 
@@ -33,7 +38,7 @@ def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
     """Register what this service reads; records of deleted tenants are dropped."""
 
     async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
-        await ingest.ingest([Arrival(each.event, each.envelope.time or each.timestamp) for each in records])
+        await ingest.ingest([Arrival(each.event, each.said_at) for each in records])
 
     async def on_bi_query_buried(letter: DeadLetter) -> None:
         place = place_of(letter)
@@ -50,12 +55,13 @@ def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
         await ingest.follow_connectors([each.event for each in records])
 
     tenants.subscribe(consumers)
-    consumers.subscribe(
-        BI_QUERY_SCRAPED,
-        BiQueryRecord,
-        tenants.living(on_bi_query_scraped),
-        max_records=2000,
-        on_dead_letter=on_bi_query_buried,
-    )
+    for _ in range(_MEMBERS):
+        consumers.subscribe(
+            BI_QUERY_SCRAPED,
+            BiQueryRecord,
+            tenants.living(on_bi_query_scraped),
+            max_records=_MAX_RECORDS,
+            on_dead_letter=on_bi_query_buried,
+        )
     consumers.subscribe(USAGE_RECOMPUTE, UsageRecompute, tenants.living(on_usage_recompute))
     consumers.subscribe(CONNECTOR_CHANGED, ConnectorChanged, tenants.living(on_connector_changed))

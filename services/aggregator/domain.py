@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from libs.common.clock import FUTURE_TOLERANCE
-from libs.common.sql import Dialect, TableName, parse_table_name
+from libs.common.sql import Dialect, parse_table_name
 
 WINDOW: Final = timedelta(days=30)
 TOP_COLUMNS: Final = 10
@@ -106,6 +106,8 @@ def counted_moment(executed_at: datetime, now: datetime) -> datetime | None:
 
 def in_utc(moment: datetime) -> datetime:
     """In UTC; a moment that UTC cannot express (year 0 or 10000) is the nearest one that it can."""
+    if moment.tzinfo is UTC:
+        return moment
     try:
         return moment.astimezone(UTC)
     except OverflowError:
@@ -114,7 +116,9 @@ def in_utc(moment: datetime) -> datetime:
 
 def storable(text: str | None) -> str | None:
     """Without what Postgres does not take in a text."""
-    return text if text is None else _UNSTORABLE.sub("\ufffd", text)
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def chart_key(resource_type: str, resource_id: str, dashboard_id: str | None) -> UUID:
@@ -128,11 +132,6 @@ def chart_key(resource_type: str, resource_id: str, dashboard_id: str | None) ->
 def text_key(text: str) -> UUID:
     """Digest by which patterns of one text are grouped."""
     return uuid5(_KEYS, f"text\n{text}")
-
-
-def column_label(table: TableName, column: str) -> str:
-    """`table.column`, the table by the last part of its name."""
-    return f"{table.parts[-1]}.{column}"
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from libs.common.db import Database
 from libs.common.erasure import Erasure
+from services.aggregator.store import counters, locks, records
 from services.aggregator.store import erasure as store
-from services.aggregator.store import locks
 
 _PAGE_ROWS: Final = 10_000
 _SLICE_SECONDS: Final = 2.0
@@ -39,4 +39,8 @@ class Rewriting:
         async with self._database.work() as connection:
             # Ingests write the same rows in another order.
             await locks.change_claims(connection, erasure.tenant)
-            return (await store.rewrite_page(connection, table, erasure, after, self._page_rows)).last
+            await records.open_changes(connection)
+            page = await store.rewrite_page(connection, table, erasure, after, self._page_rows)
+            if page.changed:
+                await counters.move(connection)
+            return page.last

@@ -2,23 +2,28 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 import structlog
 
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.erasure import ErasedNames
-from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
+from libs.common.events import BiQueryRecord, BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.outbox import enqueue
 from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
-from services.aggregator.prepare import Arrival, prepare
-from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers
-from services.aggregator.store import connectors, dirt, ingest, ledger, locks
+from services.aggregator.patterns import Patterns
+from services.aggregator.prepare import Arrival, add
+from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers, Pattern
+from services.aggregator.store import connectors, counters, dirt, ingest, ledger, locks, records
+from services.aggregator.store.ingest import StoredPatterns, Versions
 
 Doubt = Literal["empty", "rejected"]
+
+# Some milliseconds of work, after which other tasks of the process get their turn.
+_SLICE: Final = 500
 
 _log = structlog.get_logger()
 
@@ -35,38 +40,72 @@ class Ingest:
         self._metrics = metrics
         self._deadline = deadline
         self._erased = erased
+        self._patterns = Patterns()
+        self._stored = StoredPatterns()
 
     async def ingest(self, arrivals: Sequence[Arrival]) -> None:
         """Store a batch: rows, ledgers, closings, marks on the products touched."""
         now = self._clock()
-        # Statements that nobody has seen yet take milliseconds each to parse.
-        batch = await asyncio.to_thread(prepare, arrivals, now)
+        batch = await self._prepare(arrivals, now)
         async with self._database.work() as connection:
             await self._begin(connection, batch.connectors())
             batch.rename(await self._erased.pseudonyms(connection, batch.people()))
-            await self._store(connection, batch)
+            versions = await self._store(connection, batch)
             await self._settle(connection, batch)
-            await dirt.mark_touched(connection, now)
+            await counters.apply(connection, now, {key.tenant_id for key in batch.connectors()})
+        self._stored.note(batch.patterns, versions)
         self._metrics.refused.inc(batch.refused)
         self._metrics.stored.inc(len(batch.records))
 
+    async def _prepare(self, arrivals: Sequence[Arrival], now: datetime) -> Batch:
+        batch = Batch()
+        for start in range(0, len(arrivals), _SLICE):
+            some = arrivals[start : start + _SLICE]
+            add(batch, some, await self._patterns_of([each.event for each in some]), now)
+            await asyncio.sleep(0)
+        return batch
+
+    async def _patterns_of(self, events: Sequence[BiQueryRecord]) -> list[Pattern | None]:
+        patterns, unknown = self._patterns.known(events)
+        if unknown:
+            found = await asyncio.to_thread(self._patterns.find, [events[place] for place in unknown])
+            for place, pattern in zip(unknown, found, strict=True):
+                patterns[place] = pattern
+        return patterns
+
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)
+        await records.open_changes(connection)
         keys = set(keys)
         await locks.share_tenants(connection, {key.tenant_id for key in keys})
         await locks.hold_connectors(connection, keys)
 
-    async def _store(self, connection: Connection, batch: Batch) -> None:
+    async def _store(self, connection: Connection, batch: Batch) -> Versions:
+        """The versions of the batch's patterns, which hold once the transaction is committed."""
         now = self._clock()
-        await ingest.stage(connection, batch)
-        await ingest.insert_patterns(connection, now)
-        await ingest.insert_pattern_tables(connection)
-        await ingest.insert_pattern_table_keys(connection)
-        await ingest.insert_pattern_columns(connection)
-        await ingest.drop_outdated(connection)
-        await ingest.remove_moved(connection)
-        await ingest.upsert_executions(connection, now)
-        await ingest.upsert_references(connection, now)
+        await ingest.stage_records(connection, batch)
+        versions = await ingest.versions(connection, batch.patterns)
+        if lacking := self._stored.lacking(batch.patterns, versions):
+            await ingest.stage_patterns(connection, lacking.values())
+            await ingest.insert_patterns(connection, now)
+            await ingest.insert_pattern_tables(connection)
+            await ingest.insert_pattern_table_keys(connection)
+            await ingest.insert_pattern_columns(connection)
+            versions |= await ingest.versions(connection, lacking)
+        await self._store_records(connection, batch, now)
+        return versions
+
+    async def _store_records(self, connection: Connection, batch: Batch, now: datetime) -> None:
+        known = await records.known(connection)
+        if known.moved:
+            await records.drop_outdated(connection)
+            await records.remove_moved(connection)
+        if known.moved or known.executed:
+            await records.upsert_executions(connection, now)
+        else:
+            await records.insert_executions(connection, now)
+        if batch.has_references():
+            await records.upsert_references(connection, now)
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         await ledger.add_numbers(connection, batch.numbers)
@@ -99,11 +138,10 @@ class Ingest:
             self._metrics.retirements_skipped.inc()
             return 0, doubt
         await ledger.raise_complete_sync(connection, key)
-        gone = await ledger.retire_unseen(connection, key, now)
-        seen = await ledger.confirm_references(connection, key, now)
-        await ingest.touch(connection, key.tenant_id, gone + seen)
-        await ledger.note_retired(connection, key, len(gone))
-        return len(gone), None
+        gone = await records.retire_unseen(connection, key, now)
+        await records.confirm_references(connection, key, now)
+        await ledger.note_retired(connection, key, gone)
+        return gone, None
 
     async def _announce(
         self, connection: Connection, outcome: ledger.Outcome, retired: int, kept: Doubt | None = None
@@ -129,7 +167,7 @@ class Ingest:
             await self._begin(connection, [ConnectorKey(key.tenant_id, key.connector_id)])
             await ledger.add_numbers(connection, {key: Numbers(rejected={job_seq})})
             await self._close_if_complete(connection, key, asked=False)
-            await dirt.mark_touched(connection, self._clock())
+            await counters.apply(connection, self._clock(), [key.tenant_id])
 
     async def close_overdue(self) -> int:
         """Close as partial what waits too long for records that do not come; number of jobs closed."""
@@ -152,14 +190,15 @@ class Ingest:
             # A transaction each: marks of several connectors in one would be written in no order.
             async with self._database.work() as connection:
                 await self._begin(connection, [ConnectorKey(event.tenant, event.id)])
-                if await connectors.upsert_connector(connection, event):
-                    await self._apply(connection, event)
+                switched = await connectors.upsert_connector(connection, event)
+                if switched is not None:
+                    await self._apply(connection, event, switched)
 
-    async def _apply(self, connection: Connection, event: ConnectorChanged) -> None:
+    async def _apply(self, connection: Connection, event: ConnectorChanged, switched: bool) -> None:
         now = self._clock()
         if event.deleted:
-            await ledger.retire_connector(connection, event.tenant, event.id, now)
-        await dirt.mark_connector(connection, event.tenant, event.id, now)
+            await records.retire_connector(connection, event.tenant, event.id, now)
+        await counters.apply_connector(connection, event.tenant, event.id, now, switched=switched)
 
     async def mark(self, events: Sequence[UsageRecompute]) -> None:
         """Mark what somebody wants refreshed."""

@@ -21,3 +21,8 @@ class UsageMetrics:
         self.refreshed = Counter(
             "tidemark_usage_products_refreshed", "Statistics of products computed anew.", registry=registry
         )
+        self.differing = Counter(
+            "tidemark_usage_counters_differing",
+            "Products whose counters differed from the rows at the nightly comparison, and were built anew.",
+            registry=registry,
+        )

@@ -1,196 +1,112 @@
-"""From records to rows: text anonymised (again), tables found where the producer sent none, ids derived."""
+"""From records to rows: one per resource, ids derived, and what the ledgers are told."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import lru_cache
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.events import BiQueryScraped, SyncCompleted
-from libs.common.ids import bi_query_id
-from libs.common.sql import DefaultNames, Dialect, TableName, analyse, anonymise, pattern_id
-from services.aggregator.domain import (
-    NO_SYNC,
-    Rank,
-    chart_key,
-    counted_moment,
-    in_utc,
-    match_key,
-    storable,
-    suffix_keys,
-    text_key,
-)
-from services.aggregator.rows import (
-    Batch,
-    Closing,
-    LedgerKey,
-    Numbers,
-    Pattern,
-    StagedColumn,
-    StagedPattern,
-    StagedRecord,
-    StagedTable,
-    StagedTableKey,
-)
-
-# No database has longer names; an index entry has a limit.
-_LONGEST_NAME: Final = 512
-_CACHED_TEXTS: Final = 2048
-_LONGEST_CACHED: Final = 4096
-# Settings of a connector do not reach this service: names stay as written.
-_AS_WRITTEN: Final = DefaultNames(None, ())
+from libs.common.ids import fast_uuid
+from services.aggregator.domain import NO_SYNC, Rank, chart_key, counted_moment, in_utc, storable
+from services.aggregator.patterns import Patterns
+from services.aggregator.rows import Batch, Closing, LedgerKey, Origin, Pattern, StagedRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A record of `bi_query.scraped` and when it was said (its envelope's time, else the message's)."""
 
     event: BiQueryScraped | SyncCompleted
     said_at: datetime
 
 
-class Statement(NamedTuple):
-    """What a record's SQL says: text without literals, tables, columns."""
-
-    text: str | None
-    truncated: bool
-    tables: tuple[TableName, ...]
-    columns: tuple[tuple[TableName, str], ...]
-
-
-def prepare(arrivals: Iterable[Arrival], now: datetime) -> Batch:
+def prepare(arrivals: Sequence[Arrival], now: datetime, patterns: Patterns | None = None) -> Batch:
     """One row per resource (the newest record of the batch), its pattern, and what the ledgers are told."""
     batch = Batch()
-    for arrival in arrivals:
-        event = arrival.event
+    add(batch, arrivals, (patterns or Patterns()).find(each.event for each in arrivals), now)
+    return batch
+
+
+def add(batch: Batch, arrivals: Iterable[Arrival], patterns: Iterable[Pattern | None], now: datetime) -> None:
+    """Add arrivals with their patterns to a batch."""
+    for (event, said_at), pattern in zip(arrivals, patterns, strict=True):
         if isinstance(event, SyncCompleted):
             key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
             batch.closings.append(Closing(key, event.count, event.complete))
         else:
-            _add(batch, event, arrival.said_at, now)
-    return batch
+            assert pattern is not None
+            _add(batch, event, pattern, said_at, now)
 
 
-def _add(batch: Batch, event: BiQueryScraped, said_at: datetime, now: datetime) -> None:
-    moment = None if event.executed_at is None else counted_moment(in_utc(event.executed_at), now)
-    refused = event.executed_at is not None and moment is None
-    _count(batch, event, refused=refused)
-    if refused:
-        batch.refused += 1
-        return
-    pattern = _pattern(event)
-    known = batch.patterns.get((event.tenant, pattern.row.id))
-    batch.patterns[event.tenant, pattern.row.id] = (
-        replace(known, columns=known.columns | pattern.columns) if known else pattern
-    )
-    record = _record(event, in_utc(said_at), moment, pattern.row.id)
-    before = batch.records.get((record.tenant_id, record.id))
-    if before is None or _rank(before) <= _rank(record):
-        batch.records[record.tenant_id, record.id] = record
+def _add(batch: Batch, event: BiQueryScraped, pattern: Pattern, said_at: datetime, now: datetime) -> None:
+    origin = _origin(batch, event)
+    moment, number, numbers = event.executed_at, event.job_seq, origin.numbers
+    if moment is not None:
+        moment = counted_moment(moment if moment.tzinfo is UTC else in_utc(moment), now)
+        if moment is None:
+            batch.refused += 1
+            if numbers is not None and number is not None:
+                numbers.rejected.add(number)
+            return
+    if numbers is not None and number is not None:
+        numbers.stored.add(number)
+    if id(pattern) not in batch.seen:
+        _add_pattern(batch, pattern)
+    record = _record(event, origin, said_at if said_at.tzinfo is UTC else in_utc(said_at), moment, pattern.row.id)
+    key = (origin.tenant, record.id)
+    before = batch.records.setdefault(key, record)
+    if before is not record and _rank(before) <= _rank(record):
+        batch.records[key] = record
+
+
+def _add_pattern(batch: Batch, pattern: Pattern) -> None:
+    batch.seen[id(pattern)] = pattern
+    key = (pattern.row.tenant_id, pattern.row.id)
+    known = batch.patterns.setdefault(key, pattern)
+    if known is not pattern and not pattern.columns <= known.columns:
+        batch.patterns[key] = known.with_columns(pattern.columns)
 
 
 def _rank(record: StagedRecord) -> Rank:
     return Rank(record.sync_seq, record.job_seq, record.said_at)
 
 
-def _count(batch: Batch, event: BiQueryScraped, *, refused: bool) -> None:
-    if event.job_id is None or event.sync_seq is None or event.job_seq is None:
-        return
-    key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
-    numbers = batch.numbers.setdefault(key, Numbers())
-    (numbers.rejected if refused else numbers.stored).add(event.job_seq)
+def _origin(batch: Batch, event: BiQueryScraped) -> Origin:
+    """What the records of one job, or of one connector outside of jobs, have in common."""
+    job = event.job_id if event.job_seq is not None else None
+    key = (event.tenant.int, event.connector.id.int, None if job is None else job.int, event.sync_seq)
+    origin = batch.origins.get(key)
+    if origin is None:
+        origin = batch.origins[key] = Origin.of(
+            batch, fast_uuid(event.tenant), fast_uuid(event.connector.id), job, event.sync_seq
+        )
+    return origin
 
 
-def _record(event: BiQueryScraped, said_at: datetime, moment: datetime | None, pattern: UUID) -> StagedRecord:
+def _record(
+    event: BiQueryScraped, origin: Origin, said_at: datetime, moment: datetime | None, pattern: UUID
+) -> StagedRecord:
     resource_id = storable(event.resource_id) or ""
+    title, by, dashboard = event.title, event.executed_by, event.dashboard_id
+    dashboard_title, url = event.dashboard_title, event.dashboard_url
     return StagedRecord(
-        tenant_id=event.tenant,
+        origin.tenant,
         # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
-        id=bi_query_id(event.tenant, event.connector.id, event.resource_type, event.resource_id),
-        connector_id=event.connector.id,
-        environment=event.environment,
-        resource_type=event.resource_type,
-        resource_id=resource_id,
-        chart_key=chart_key(event.resource_type, resource_id, event.dashboard_id),
-        title=storable(event.title),
-        pattern_id=pattern,
-        executed_by=storable(event.executed_by),
-        executed_at=moment,
-        execution_count=event.execution_count,
-        dashboard_id=storable(event.dashboard_id),
-        dashboard_title=storable(event.dashboard_title),
-        dashboard_url=storable(event.dashboard_url),
-        sync_seq=NO_SYNC if event.sync_seq is None else event.sync_seq,
-        job_seq=event.job_seq or 0,
-        said_at=said_at,
+        origin.ids(event.resource_type, event.resource_id),
+        origin.connector,
+        event.environment,
+        event.resource_type,
+        resource_id,
+        # Only references are counted by charts.
+        chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
+        title and storable(title),
+        pattern,
+        by and storable(by),
+        moment,
+        event.execution_count,
+        dashboard and storable(dashboard),
+        dashboard_title and storable(dashboard_title),
+        url and storable(url),
+        NO_SYNC if event.sync_seq is None else event.sync_seq,
+        event.job_seq or 0,
+        said_at,
     )
-
-
-def _pattern(event: BiQueryScraped) -> Pattern:
-    tenant, connector, dialect = event.tenant, event.connector.id, Dialect.of(event.dialect)
-    said = _statement(event, dialect)
-    pattern = pattern_id(tenant, connector, dialect, said.text or "", said.tables)
-    tables = sorted(set(said.tables))
-    keys = {table: suffix_keys(dialect, table.parts) for table in tables}
-    return Pattern(
-        StagedPattern(
-            tenant,
-            pattern,
-            connector,
-            dialect.value,
-            said.text,
-            text_key(said.text) if said.text else None,
-            said.truncated,
-        ),
-        [StagedTable(tenant, pattern, keys[table][0], connector, table.parts[-1], table.display) for table in tables],
-        [StagedTableKey(tenant, key, pattern, keys[table][0], connector) for table in tables for key in keys[table]],
-        frozenset(
-            StagedColumn(tenant, pattern, match_key(dialect, table.parts), column)
-            for table, column in said.columns
-            if table in keys
-        ),
-    )
-
-
-def _statement(event: BiQueryScraped, dialect: Dialect) -> Statement:
-    tables = _usable_tables(tuple(storable(part) or "" for part in table.name) for table in event.tables)
-    if event.sql_text is None:
-        return Statement(None, False, tables, _sent_columns(event))
-    analyse_it = not event.tables
-    short = len(event.sql_text) <= _LONGEST_CACHED
-    found = (_cached if short else _analysed)(event.sql_text, dialect, analyse_it)
-    truncated = found.truncated or event.sql_truncated
-    if analyse_it:
-        return found._replace(truncated=truncated)
-    return Statement(found.text, truncated, tables, _sent_columns(event))
-
-
-def _usable_tables(names: Iterable[tuple[str, ...]]) -> tuple[TableName, ...]:
-    return tuple(TableName(parts) for parts in names if all(0 < len(part) <= _LONGEST_NAME for part in parts))
-
-
-def _sent_columns(event: BiQueryScraped) -> tuple[tuple[TableName, str], ...]:
-    return _usable_columns((TableName(tuple(map(_text, use.table))), _text(use.column)) for use in event.columns)
-
-
-def _usable_columns(columns: Iterable[tuple[TableName, str]]) -> tuple[tuple[TableName, str], ...]:
-    return tuple((table, column) for table, column in columns if 0 < len(column) <= _LONGEST_NAME)
-
-
-def _text(text: str) -> str:
-    return storable(text) or ""
-
-
-def _analysed(sql: str, dialect: Dialect, with_tables: bool) -> Statement:
-    if not with_tables:
-        text, truncated = anonymise(sql, dialect)
-        return Statement(text or None, truncated, (), ())
-    found = analyse(sql, dialect, _AS_WRITTEN)
-    columns = _usable_columns((use.table, use.column) for use in found.columns)
-    return Statement(
-        found.text or None, found.truncated, _usable_tables(table.parts for table in found.tables), columns
-    )
-
-
-_cached = lru_cache(maxsize=_CACHED_TEXTS)(_analysed)

@@ -1,10 +1,12 @@
 """What one batch of records comes to: rows to stage, numbers for the ledgers. Field names are column names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+from libs.common.ids import ResourceIds
 
 
 class StagedRecord(NamedTuple):
@@ -16,7 +18,7 @@ class StagedRecord(NamedTuple):
     environment: str
     resource_type: str
     resource_id: str
-    chart_key: UUID
+    chart_key: UUID | None
     title: str | None
     pattern_id: UUID
     executed_by: str | None
@@ -104,6 +106,28 @@ class Pattern:
     keys: Sequence[StagedTableKey]
     columns: frozenset[StagedColumn]
 
+    def with_columns(self, more: frozenset[StagedColumn]) -> "Pattern":
+        """The same with columns that another record found."""
+        return replace(self, columns=self.columns | more)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What many records of a batch have in common. `numbers` is None outside of jobs."""
+
+    tenant: UUID
+    connector: UUID
+    ids: ResourceIds
+    numbers: Numbers | None
+
+    @classmethod
+    def of(cls, batch: "Batch", tenant: UUID, connector: UUID, job: UUID | None, sync_seq: int | None) -> "Origin":
+        """That of a job's records in this batch, or of records that no job sent."""
+        numbers = None
+        if job is not None and sync_seq is not None:
+            numbers = batch.numbers.setdefault(LedgerKey(tenant, connector, job, sync_seq), Numbers())
+        return cls(tenant, connector, ResourceIds(tenant, connector), numbers)
+
 
 @dataclass(slots=True)
 class Batch:
@@ -113,6 +137,9 @@ class Batch:
     patterns: dict[tuple[UUID, UUID], Pattern] = field(default_factory=dict)
     numbers: dict[LedgerKey, Numbers] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)
+    origins: dict[tuple[object, ...], Origin] = field(default_factory=dict)
+    # Those in `patterns`, by identity, which is quicker to look up.
+    seen: dict[int, Pattern] = field(default_factory=dict)
     refused: int = 0
 
     def people(self) -> set[tuple[UUID, str]]:
@@ -126,10 +153,13 @@ class Batch:
             if pseudonym is not None:
                 self.records[key] = record._replace(executed_by=pseudonym)
 
+    def has_references(self) -> bool:
+        """Whether any record is of a thing without an execution."""
+        return any(record.executed_at is None for record in self.records.values())
+
     def connectors(self) -> set[ConnectorKey]:
         """Whose rows the batch touches."""
-        keys = {ConnectorKey(record.tenant_id, record.connector_id) for record in self.records.values()}
-        keys |= {ConnectorKey(key.tenant_id, key.connector_id) for key in self.numbers}
+        keys = {ConnectorKey(origin.tenant, origin.connector) for origin in self.origins.values()}
         return keys | {ConnectorKey(each.key.tenant_id, each.key.connector_id) for each in self.closings}
 
     def ledgers(self) -> list[LedgerKey]:

@@ -11,7 +11,7 @@ from libs.common.errors import Unprocessable
 from libs.common.slugs import slug_of
 from services.aggregator.domain import WINDOW, claim_keys, days_between
 from services.aggregator.refresh import Refresh
-from services.aggregator.store import catalogue, locks, queries, reads
+from services.aggregator.store import catalogue, counter_build, locks, queries, reads
 from services.aggregator.store.catalogue import Claim, Product, Space
 from services.aggregator.store.queries import BiQuery, Filter
 from services.aggregator.store.reads import DailyUsage, PopularQuery, ProductStats, UnmatchedTable, UnusedProduct
@@ -94,6 +94,7 @@ class Catalogue:
         async with self._database.tenant(tenant) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, slug)
+            await counter_build.forget(connection, tenant, await catalogue.product_ids(connection, tenant, space.id))
             await catalogue.delete_space(connection, tenant, space.id)
 
     async def create_product(
@@ -103,6 +104,7 @@ class Catalogue:
         claims = change.tables or ()
         _check_claims(claims)
         now = self._clock()
+        await self._refresh.slide(tenant)
         async with self._database.tenant(tenant) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
@@ -115,6 +117,7 @@ class Catalogue:
 
     async def _claim(self, connection: Connection, tenant: UUID, product: Product) -> None:
         await catalogue.replace_claims(connection, tenant, product.space_id, product.id, product.tables)
+        await counter_build.build(connection, tenant, [product.id])
         await self._refresh.compute(connection, tenant, [product.id])
 
     async def product(self, tenant: UUID, space_slug: str, product_id: UUID) -> Product:
@@ -130,6 +133,7 @@ class Catalogue:
     async def change_product(self, tenant: UUID, space_slug: str, product_id: UUID, change: ProductChange) -> Product:
         """Changed tables rebuild the product's statistics before this returns."""
         _check_claims(change.tables or ())
+        await self._refresh.slide(tenant)
         async with self._database.tenant(tenant) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
@@ -152,6 +156,7 @@ class Catalogue:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
             await catalogue.product(connection, tenant, space.id, product_id)
+            await counter_build.forget(connection, tenant, [product_id])
             await catalogue.delete_product(connection, tenant, product_id)
 
 

@@ -4,9 +4,16 @@ from typing import Final
 
 # Whoever refers to another stands before it. Marks and statistics go first: no refresh begins any more.
 TENANT_TABLES: Final = (
+    "usage_mark",
     "usage_dirty",
     "usage_refresh",
     "product_usage_stats",
+    "product_user",
+    "product_column",
+    "product_chart",
+    "product_pattern",
+    "product_state",
+    "usage_window",
     "product_table_key",
     "product_table",
     "data_product",

@@ -31,7 +31,7 @@ async def _caller(
     return await identity.principal(authorization)
 
 
-def _tenant_caller(caller: Annotated[Principal, Depends(_caller)]) -> Principal:
+async def _tenant_caller(caller: Annotated[Principal, Depends(_caller)]) -> Principal:
     caller.require_tenant()
     return caller
 

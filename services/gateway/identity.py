@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Database
 from libs.common.errors import Unauthorized
+from libs.common.remembered import Remembered
 from libs.common.settings import Environment
 from services.gateway.domain import PresentedKey, presented_key
 from services.gateway.jwks import KeySet
@@ -25,7 +25,6 @@ from services.gateway.store import api_keys as store
 _TOKEN_BELIEVED: Final = 60.0
 _KEY_BELIEVED: Final = 10.0
 _USE_NOTED: Final = timedelta(minutes=1)
-_REMEMBERED: Final = 10_000
 _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 
 
@@ -155,10 +154,9 @@ class Identity:
     ) -> None:
         self._tokens = tokens
         self._keys = keys
-        self._monotonic = monotonic
         self._real_time = real_time
         self._deleted = deleted
-        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._known = Remembered[bytes, Principal](monotonic)
 
     async def principal(self, authorization: str | None) -> Principal:
         """The caller by its Authorization header; NotAuthenticated (401) otherwise, and where its tenant is deleted."""
@@ -173,11 +171,10 @@ class Identity:
         if scheme.lower() != "bearer" or not token:
             raise NotAuthenticated("Send `Authorization: Bearer …` with a token or an API key.")
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        known = self._known.get(digest)
-        if known and known[1] > self._monotonic():
-            return known[0]
-        principal, believed = await self._verify(token)
-        self._remember(digest, principal, believed)
+        principal = self._known.get(digest)
+        if principal is None:
+            principal, believed = await self._verify(token)
+            self._known.put(digest, principal, believed)
         return principal
 
     async def _verify(self, token: str) -> tuple[Principal, float]:
@@ -187,12 +184,6 @@ class Identity:
         principal, expires = await self._tokens.verify(token)
         return principal, min(_TOKEN_BELIEVED, expires - self._real_time())
 
-    def _remember(self, digest: bytes, principal: Principal, seconds: float) -> None:
-        self._known[digest] = (principal, self._monotonic() + seconds)
-        self._known.move_to_end(digest)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-
     def forget_tenant(self, tenant: UUID) -> None:
         """A deleted tenant's tokens and keys are refused here at once."""
         if self._deleted:
@@ -201,6 +192,6 @@ class Identity:
     def forget_key(self, key_id: UUID) -> None:
         """A revoked key is refused here at once."""
         subject = str(key_id)
-        for digest, (principal, _) in list(self._known.items()):
+        for digest, principal in self._known:
             if principal.actor_type == "api_key" and principal.subject == subject:
-                del self._known[digest]
+                self._known.forget(digest)

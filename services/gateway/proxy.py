@@ -27,6 +27,8 @@ _INTERNAL_PREFIXES: Final = (b"x-forwarded-", b"x-tidemark-", b"x-internal-")
 _NOT_OUTWARD: Final = _HOP_BY_HOP | {b"date", b"server"}
 _ADDED_BY_CLIENT: Final = frozenset({"User-Agent", "Accept", "Accept-Encoding", "Content-Type"})
 _ONE_PIECE: Final = 65_536
+# Nobody is watched who is answered sooner than this: a watch is a task, and a tenth of a short request.
+_UNWATCHED_SECONDS: Final = 0.02
 _trace_context = TraceContextTextMapPropagator()
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -42,7 +44,7 @@ class ClientGone(Exception):
 
 def inward_headers(headers: Headers, token: str) -> list[tuple[str, str]]:
     """Headers of the request to a service: no credential, no hop-by-hop header, nothing that only we may say."""
-    dropped = _NOT_INWARD | _named_by_connection(headers)
+    dropped = _dropped(_NOT_INWARD, headers)
     if any(name == b"transfer-encoding" for name, _ in headers):
         dropped |= {b"content-length"}  # RFC 9112, 6.3: it may be an attempt to smuggle a second request
     kept = [
@@ -58,13 +60,14 @@ def inward_headers(headers: Headers, token: str) -> list[tuple[str, str]]:
 def outward_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Headers of the answer as the client gets them."""
     lowered = [(name.lower(), value) for name, value in headers]
-    dropped = _NOT_OUTWARD | _named_by_connection(lowered)
+    dropped = _dropped(_NOT_OUTWARD, lowered)
     return [(name, value) for name, value in lowered if name not in dropped]
 
 
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+def _dropped(always: frozenset[bytes], headers: Headers) -> frozenset[bytes]:
+    """What is always dropped, and what a Connection header names."""
     named = [value for name, value in headers if name == b"connection"]
-    return frozenset(token.strip().lower() for value in named for token in value.split(b","))
+    return always.union(token.strip().lower() for value in named for token in value.split(b",")) if named else always
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +201,14 @@ def inward_url(base: str, scope: Scope) -> URL:
 
 @contextlib.contextmanager
 def _cancelled_when_gone(inflow: Inflow) -> Iterator[None]:
-    """Ends the block quietly when the client leaves."""
-    task = asyncio.current_task()
+    """Ends the block quietly when the client leaves, once the block has lasted a little."""
+    task, watchers = asyncio.current_task(), list["asyncio.Task[None]"]()
     assert task is not None
-    watcher = asyncio.create_task(inflow.cancel_when_gone(task))
+
+    def watch() -> None:
+        watchers.append(asyncio.create_task(inflow.cancel_when_gone(task)))
+
+    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, watch)
     try:
         yield
     except asyncio.CancelledError:
@@ -209,7 +216,9 @@ def _cancelled_when_gone(inflow: Inflow) -> Iterator[None]:
             raise
         task.uncancel()
     finally:
-        watcher.cancel()
+        timer.cancel()
+        for watcher in watchers:
+            watcher.cancel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What goes where: the one table of routes that are passed through to a service."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 from uuid import UUID
@@ -145,22 +145,51 @@ def _is_parameter(segment: str) -> bool:
     return segment.startswith("{")
 
 
+@dataclass(slots=True)
+class _Node:
+    """What may follow a beginning of a path: known segments, a parameter, or its end."""
+
+    known: dict[str, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    routes: list[tuple[list[str], Route]] = field(default_factory=list)
+
+    def next(self, part: str) -> "_Node":
+        """The node behind a segment of a pattern, made where there is none."""
+        if not _is_parameter(part):
+            return self.known.setdefault(part, _Node())
+        self.parameter = self.parameter or _Node()
+        return self.parameter
+
+    def find(self, segments: list[str], at: int = 0) -> list[tuple[list[str], Route]]:
+        """All routes whose pattern fits the segments from here on, each with the parts of that pattern."""
+        if at == len(segments):
+            return self.routes
+        known, found = self.known.get(segments[at]), list[tuple[list[str], Route]]()
+        if known is not None:
+            found = known.find(segments, at + 1)
+        if self.parameter is not None and segments[at] != "":
+            found = [*found, *self.parameter.find(segments, at + 1)]
+        return found
+
+
 class RouteTable:
-    """Finds routes by path, quickly: by the number of segments, then segment by segment."""
+    """Finds routes by path, segment by segment."""
 
     def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
-        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
+        self._root = _Node()
         for route in routes:
             for spelling in route.spellings:
-                segments = spelling.split("/")
-                self._by_length.setdefault(len(segments), []).append((segments, route))
+                parts, node = spelling.split("/"), self._root
+                for part in parts:
+                    node = node.next(part)
+                node.routes.append((parts, route))
 
     def match(self, method: str, path: str) -> Match | None:
         """The route of a decoded path; None where the path is none of the table's, 405 where only the method is."""
         segments = path.split("/")
         if "." in segments or ".." in segments:
             raise NotRouted("Not Found")
-        fitting = [each for each in self._by_length.get(len(segments), ()) if _fits(each[0], segments)]
+        fitting = self._root.find(segments)
         if not fitting:
             return None
         for parts, route in fitting:
@@ -169,11 +198,6 @@ class RouteTable:
                 return Match(route, tuple((part[1:-1], value) for part, value in pairs if _is_parameter(part)))
         allowed = ", ".join(sorted({route.method for _, route in fitting}))
         raise MethodNotAllowed("Method Not Allowed", headers={"Allow": allowed})
-
-
-def _fits(parts: list[str], segments: list[str]) -> bool:
-    pairs = zip(parts, segments, strict=True)
-    return all(part == segment or (_is_parameter(part) and segment != "") for part, segment in pairs)
 
 
 def service_of(route: Route, connector_type: str | None, warehouse: frozenset[str], bi: frozenset[str]) -> str:

@@ -1,7 +1,6 @@
 """The gateway's use cases: who comes in, and where a request goes."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +9,7 @@ from libs.common.auth import InternalSigner, Principal
 from libs.common.connectors import BI_TYPES, WAREHOUSE_TYPES
 from libs.common.db import Database
 from libs.common.errors import NotFound, Unavailable
+from libs.common.remembered import Remembered
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity
 from services.gateway.openapi import Documents
@@ -24,7 +24,6 @@ from services.gateway.store import connectors as store
 
 # A token lives 60 s; one that is used again has at least 50 s left when it arrives.
 _REUSED_SECONDS: Final = 10.0
-_REMEMBERED: Final = 10_000
 
 
 class Mint:
@@ -32,20 +31,14 @@ class Mint:
 
     def __init__(self, signer: InternalSigner, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._signer = signer
-        self._monotonic = monotonic
-        self._minted: OrderedDict[Principal, tuple[str, float]] = OrderedDict()
+        self._minted = Remembered[Principal, str](monotonic)
 
     def token(self, principal: Principal) -> str:
         """A token for a request that goes inward now."""
-        now = self._monotonic()
-        minted = self._minted.get(principal)
-        if minted and minted[1] > now:
-            return minted[0]
-        token = self._signer.mint(principal)
-        self._minted[principal] = (token, now + _REUSED_SECONDS)
-        self._minted.move_to_end(principal)
-        while len(self._minted) > _REMEMBERED:
-            self._minted.popitem(last=False)
+        token = self._minted.get(principal)
+        if token is None:
+            token = self._signer.mint(principal)
+            self._minted.put(principal, token, _REUSED_SECONDS)
         return token
 
 
@@ -64,8 +57,7 @@ class Admission:
         match.check()
         if tenant is not None and route.needs not in (Needs.CALLER, Needs.TENANT):
             connector_id = match.uuid("connector_id")
-            async with self.database.tenant(tenant) as connection:
-                connector = await store.connector_facts(connection, tenant, connector_id)
+            connector = await store.connector_facts(self.database.api, tenant, connector_id)
             if connector is None:
                 raise NotFound("There is no such connector.")
             connector_type = connector.type

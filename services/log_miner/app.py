@@ -1,22 +1,21 @@
 """Composition root of log_miner."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
-from libs.common.broker import Publisher, build_broker
-from libs.common.clock import Clock, shifted_clock
+from libs.common.application import application
+from libs.common.broker import Publisher
+from libs.common.clock import Clock
 from libs.common.collecting.run import Runs
 from libs.common.collecting.service import JobService
 from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
 from libs.common.erasure import ErasedNames, Erasing
-from libs.common.http import create_app
 from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
@@ -107,30 +106,12 @@ class LogMiner:
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
-    """The application, not yet started; it connects when it starts and has its routes from then on."""
-    registry = CollectorRegistry()
-    running: list[LogMiner] = []
+    """The application, not yet started."""
+    return application(NAME, settings, clock, LogMiner, _routers)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = await Database.open(settings, NAME)
-        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
-        log_miner = LogMiner(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
-        try:
-            await log_miner.start()
-            running.append(log_miner)
-            app.include_router(mining(log_miner.miner))
-            app.include_router(checks(log_miner.miner))
-            yield
-        finally:
-            running.clear()
-            await log_miner.stop()
-            await database.close()
 
-    async def ready() -> str | None:
-        return await running[0].ready() if running else "not started"
-
-    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+def _routers(log_miner: LogMiner) -> Sequence[APIRouter]:
+    return mining(log_miner.miner), checks(log_miner.miner)
 
 
 def main() -> None:

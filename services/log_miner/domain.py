@@ -1,12 +1,12 @@
 """What a mining job is, and what becomes of an execution. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from libs.common.collecting.job import CollectingJob
 from libs.common.events import MAX_COUNT, BiQueryScraped, ColumnUse, ConnectorRef, TableRef
-from libs.common.ids import bi_query_id
+from libs.common.ids import ResourceIds
 from libs.common.settings import Environment
 from libs.common.sql import Analysis, DefaultNames, Dialect, TableName, analyse, is_catalog
 from services.log_miner.tool_comments import commented_user
@@ -35,12 +35,20 @@ class Source:
     defaults: DefaultNames
 
 
-def _tables(analysis: Analysis) -> tuple[TableRef, ...]:
-    return tuple(TableRef(name=table.parts, display=table.display) for table in analysis.tables)
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """What records of a pattern have in common. `analysis` is held so that its tuples keep their identity."""
 
+    analysis: Analysis
+    tables: tuple[TableRef, ...]
+    columns: tuple[ColumnUse, ...]
+    is_usage: bool
 
-def _columns(analysis: Analysis) -> tuple[ColumnUse, ...]:
-    return tuple(ColumnUse(table=column.table.parts, column=column.column) for column in analysis.columns)
+    @classmethod
+    def of(cls, analysis: Analysis) -> "_Pattern":
+        tables = tuple(TableRef(name=table.parts, display=table.display) for table in analysis.tables)
+        columns = tuple(ColumnUse(table=column.table.parts, column=column.column) for column in analysis.columns)
+        return cls(analysis, tables, columns, not reads_catalog_only(analysis.tables))
 
 
 def reads_catalog_only(tables: Sequence[TableName]) -> bool:
@@ -48,35 +56,52 @@ def reads_catalog_only(tables: Sequence[TableName]) -> bool:
     return bool(tables) and all(is_catalog(table.parts) for table in tables)
 
 
-def bi_query(execution: Execution, analysis: Analysis, job: MiningJob, job_seq: int, source: Source) -> BiQueryScraped:
-    """The record of an execution. Its text has no literals any more; a BI tool's comment gives the user."""
-    commented = commented_user(analysis.comment) if execution.own_comment else None
-    return BiQueryScraped(
-        tenant=job.tenant,
-        id=bi_query_id(job.tenant, job.connector_id, RESOURCE_TYPE, execution.resource_id),
-        environment=source.environment,
-        connector=source.connector,
-        dialect=source.dialect.value,
-        job_id=job.id,
-        sync_seq=job.sync_seq,
-        job_seq=job_seq,
-        resource_type=RESOURCE_TYPE,
-        resource_id=execution.resource_id,
-        sql_text=analysis.text,
-        sql_truncated=analysis.truncated,
-        executed_by=commented or execution.user,
-        executed_at=execution.executed_at,
-        execution_count=min(execution.count, MAX_COUNT),
-        tables=_tables(analysis),
-        columns=_columns(analysis),
-    )
+@dataclass(slots=True)
+class Recorder:
+    """Makes the records of one job from executions of one source, numbered from `number` on."""
 
+    job: MiningJob
+    source: Source
+    number: int
+    _ids: ResourceIds = field(init=False)
 
-def bi_queries(executions: Iterable[Execution], job: MiningJob, source: Source) -> list[BiQueryScraped]:
-    """Records numbered from the job's next number on; what reads only the catalog is no usage."""
-    analysed = ((each, analyse(each.statement, source.dialect, source.defaults)) for each in executions)
-    usage = ((each, analysis) for each, analysis in analysed if not reads_catalog_only(analysis.tables))
-    return [
-        bi_query(execution, analysis, job, number, source)
-        for number, (execution, analysis) in enumerate(usage, job.next_job_seq)
-    ]
+    def __post_init__(self) -> None:
+        self._ids = ResourceIds(self.job.tenant, self.job.connector_id)
+
+    def records(self, executions: Iterable[Execution]) -> list[BiQueryScraped]:
+        """Of each execution but those that read only the catalog, which is no usage."""
+        patterns: dict[tuple[int, int], _Pattern] = {}
+        found: list[BiQueryScraped] = []
+        for execution in executions:
+            analysis = analyse(execution.statement, self.source.dialect, self.source.defaults)
+            key = id(analysis.tables), id(analysis.columns)
+            pattern = patterns.get(key)
+            if pattern is None:
+                pattern = patterns[key] = _Pattern.of(analysis)
+            if pattern.is_usage:
+                found.append(self._record(execution, analysis, pattern))
+                self.number += 1
+        return found
+
+    def _record(self, execution: Execution, analysis: Analysis, pattern: _Pattern) -> BiQueryScraped:
+        """Its text has no literals any more; a BI tool's comment gives the user."""
+        commented = commented_user(analysis.comment) if execution.own_comment else None
+        return BiQueryScraped(
+            tenant=self.job.tenant,
+            id=self._ids(RESOURCE_TYPE, execution.resource_id),
+            environment=self.source.environment,
+            connector=self.source.connector,
+            dialect=self.source.dialect.value,
+            job_id=self.job.id,
+            sync_seq=self.job.sync_seq,
+            job_seq=self.number,
+            resource_type=RESOURCE_TYPE,
+            resource_id=execution.resource_id,
+            sql_text=analysis.text,
+            sql_truncated=analysis.truncated,
+            executed_by=commented or execution.user,
+            executed_at=execution.executed_at,
+            execution_count=min(execution.count, MAX_COUNT),
+            tables=pattern.tables,
+            columns=pattern.columns,
+        )

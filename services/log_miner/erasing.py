@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-import orjson
-
 from libs.common.db import Database
 from libs.common.erasure import Erasure
 from libs.common.events import BiQueryScraped
-from services.log_miner import store
+from libs.common.scraped_reading import read_bi_query
+from services.log_miner import store, store_previous
 from services.log_miner.store import JOBS
+from services.log_miner.unsent import pack, unpack, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,13 @@ class Rewriting:
         """Put the pseudonym where the name stands."""
         async with self.database.work() as connection:
             await JOBS.rename_requester(connection, erasure.tenant, erasure.name, erasure.pseudonym)
-            written = orjson.dumps(erasure.name).decode()
-            for unsent in await store.lock_unsent_holding(connection, erasure.tenant, written):
-                record = renamed(BiQueryScraped.model_validate_json(unsent.record), erasure)
-                await store.replace_unsent(connection, erasure.tenant, replace(unsent, record=record.model_dump_json()))
+            name = written(erasure.name)
+            for batch in await store.lock_unsent_holding(connection, erasure.tenant, name):
+                body = pack([renamed(record, erasure) for record in unpack(batch.body)])
+                await store.replace_unsent(connection, erasure.tenant, replace(batch, body=body))
+            for unsent in await store_previous.lock_holding(connection, erasure.tenant, name):
+                record = renamed(read_bi_query(unsent.record), erasure).model_dump_json()
+                await store_previous.replace(connection, erasure.tenant, replace(unsent, record=record))
         return True
 
 

@@ -4,7 +4,8 @@ A run may be killed anywhere: what was stored and not noted as sent is sent agai
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,11 +21,15 @@ from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
 from services.log_miner import store
-from services.log_miner.domain import MiningJob, Source, bi_queries
+from services.log_miner.ahead import one_ahead
+from services.log_miner.domain import MiningJob, Recorder, Source
 from services.log_miner.metrics import MiningMetrics
 from services.log_miner.sending import Sender
-from services.log_miner.store import PLACES, UnsentRecord
+from services.log_miner.store import PLACES, UnsentBatch
+from services.log_miner.unsent import pack
 from services.log_miner.warehouses import WAREHOUSES, Batch, OpenWarehouse, Resolve, WarehouseError
+
+Prepared = tuple[Batch, list[BiQueryScraped]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +74,21 @@ class _Run(Run[MiningJob]):
     async def _read(self, log: OpenWarehouse, source: Source, since: datetime) -> bool:
         async with self.runs.database.work() as connection:
             cursor = await PLACES.cursor(connection, self.job.tenant, self.job.connector_id)
-        async for batch in log.batches(cursor, since):
-            # The analysis is long work of the processor; heartbeats and health go on beside it.
-            records = await asyncio.to_thread(bi_queries, batch.executions, self.job, source)
-            records = await self._store(batch, records)
-            await self._send([(record, current_traceparent()) for record in records])
-            self._mining.metrics.lines.inc(batch.lines_read)
-            if self.job.cancel_requested:
-                return False
+        async with aclosing(one_ahead(self._prepared(log.batches(cursor, since), source))) as prepared:
+            async for batch, records in prepared:
+                stored = await self._store(batch, records)
+                await self._send([(record, current_traceparent()) for record in stored])
+                self._mining.metrics.lines.inc(batch.lines_read)
+                if self.job.cancel_requested:
+                    return False
         return True
+
+    async def _prepared(self, batches: AsyncIterator[Batch], source: Source) -> AsyncGenerator[Prepared, None]:
+        """Each batch with its records, numbered on from where the job stands."""
+        recorder = Recorder(self.job, source, self.job.next_job_seq)
+        async for batch in batches:
+            # The analysis is long work of the processor; heartbeats and health go on beside it.
+            yield batch, await asyncio.to_thread(recorder.records, batch.executions)
 
     async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> list[BiQueryScraped]:
         """Records, cursor and counts in one transaction; the records as they were stored."""
@@ -93,8 +104,9 @@ class _Run(Run[MiningJob]):
             )
             await PLACES.move(connection, job.tenant, job.connector_id, batch.cursor)
             records = await without_erased(connection, self._mining.erased, records)
-            unsent = [UnsentRecord(record.job_seq or 0, record.model_dump_json(), trace_here) for record in records]
-            await store.insert_unsent(connection, job, unsent)
+            if records:
+                unsent = UnsentBatch(job.id, job.next_job_seq, pack(records), trace_here)
+                await store.insert_unsent(connection, job.tenant, unsent)
         return records
 
     async def _send(self, records: Sequence[Traced]) -> None:
@@ -103,7 +115,7 @@ class _Run(Run[MiningJob]):
         await self._mining.sender.send(self.job, records)
         async with self.runs.database.work() as connection:
             await self.record(connection, rows_sent=records[-1][0].job_seq or 0)
-            await store.delete_unsent(connection, self.job.tenant, self.job.id)
+            await self._mining.sender.forget(connection, self.job)
         self._mining.metrics.rows.inc(len(records))
 
     async def _connector(self) -> tuple[Connector, AnySettings]:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from libs.common.collecting.sending import RecordSender, Traced
-from libs.common.events import BiQueryScraped
-from services.log_miner import store
+from libs.common.db import Connection
+from libs.common.scraped_reading import read_bi_query
+from services.log_miner import store, store_previous
 from services.log_miner.domain import MiningJob
+from services.log_miner.unsent import unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,16 @@ class Sender(RecordSender):
     async def left_over(self, job: MiningJob) -> list[Traced]:
         """Records that were stored and not noted as sent."""
         async with self.database.work() as connection:
-            left = await store.unsent_records(connection, job.tenant, job.id)
-        return [(BiQueryScraped.model_validate_json(each.record), each.traceparent) for each in left]
+            before = await store_previous.records(connection, job.tenant, job.id)
+            left = await store.unsent_batches(connection, job.tenant, job.id)
+        records: list[Traced] = [(read_bi_query(each.record), each.traceparent) for each in before]
+        records += [(record, batch.traceparent) for batch in left for record in unpack(batch.body)]
+        return records
+
+    async def forget(self, connection: Connection, job: MiningJob) -> None:
+        """All that was stored is sent."""
+        await store_previous.delete(connection, job.tenant, job.id)
+        await store.delete_unsent(connection, job.tenant, job.id)
 
     async def close(self, job: MiningJob) -> None:
         """The closing record of a job that reads no more, behind all records that it counts."""
@@ -24,5 +34,5 @@ class Sender(RecordSender):
         if left:
             await self.send(job, left)
         async with self.database.work() as connection:
-            await store.delete_unsent(connection, job.tenant, job.id)
+            await self.forget(connection, job)
         await self.send_closing(job)

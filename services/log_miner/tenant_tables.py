@@ -4,6 +4,7 @@ from typing import Final
 
 # Whoever refers to another stands before it.
 TENANT_TABLES: Final = (
+    "unsent_batch",
     "unsent_record",
     "mining_job",
     "mining_cursor",

@@ -1,15 +1,15 @@
 """Composition root of scraper."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker
 from prometheus_client import CollectorRegistry
 
-from libs.common.broker import Publisher, build_broker
-from libs.common.clock import Clock, shifted_clock
+from libs.common.application import application
+from libs.common.broker import Publisher
+from libs.common.clock import Clock
 from libs.common.collecting.run import Runs
 from libs.common.collecting.sending import RecordSender
 from libs.common.collecting.service import JobService
@@ -17,7 +17,6 @@ from libs.common.consume import Consumers
 from libs.common.db import Database
 from libs.common.egress import EgressPolicy
 from libs.common.erasure import ErasedNames, Erasing
-from libs.common.http import create_app
 from libs.common.jobs import Jobs
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
@@ -106,30 +105,12 @@ class ScraperProcess:
 
 
 def build(settings: Settings, clock: Clock | None = None) -> FastAPI:
-    """The application, not yet started; it connects when it starts and has its routes from then on."""
-    registry = CollectorRegistry()
-    running: list[ScraperProcess] = []
+    """The application, not yet started."""
+    return application(NAME, settings, clock, ScraperProcess, _routers)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = await Database.open(settings, NAME)
-        broker = build_broker(settings, NAME, graceful_timeout=settings.shutdown_seconds)
-        process = ScraperProcess(settings, database, broker, registry, clock or shifted_clock(settings.clock_offset))
-        try:
-            await process.start()
-            running.append(process)
-            app.include_router(syncs(process.scraper))
-            app.include_router(checks(process.scraper))
-            yield
-        finally:
-            running.clear()
-            await process.stop()
-            await database.close()
 
-    async def ready() -> str | None:
-        return await running[0].ready() if running else "not started"
-
-    return create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
+def _routers(process: ScraperProcess) -> Sequence[APIRouter]:
+    return syncs(process.scraper), checks(process.scraper)
 
 
 def main() -> None:

@@ -128,10 +128,12 @@ class Oracle:
         if ledger.closed or ledger.count is None or not set(range(1, ledger.count + 1)) <= here:
             return
         ledger.closed = True
-        if not ledger.complete or ledger.rejected or not ledger.stored:
+        references = self._references(connector)
+        seen = any(known.said.rank[0] == sync_seq and not known.retired for known in references)
+        if not ledger.complete or ledger.rejected or not seen:  # it may have lost its right to see any
             return
         self.complete_sync[connector] = max(sync_seq, self.complete_sync.get(connector, -1))
-        for known in self._references(connector):
+        for known in references:
             if 0 <= known.said.rank[0] < sync_seq:
                 known.retired = True
             elif known.said.rank[0] == sync_seq and not known.retired:

@@ -14,7 +14,7 @@ import pytest
 
 from cli.client import Gateway, GatewayError
 from libs.common.broker import Publisher, build_broker
-from libs.common.events import BiQueryScraped, ConnectorChanged, ConnectorRef, Event, TableRef
+from libs.common.events import AnyEvent, BiQueryScraped, ConnectorChanged, ConnectorRef, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.settings import CommonSettings
 from libs.common.topics import ALL_TOPICS, BI_QUERY_SCRAPED, CONNECTOR_CHANGED, Topic
@@ -69,7 +69,7 @@ class Place:
             tables=(TableRef(name=("shop", "public", "orders"), display="shop.public.orders"),),
         )
 
-    async def publish(self, topic: Topic, key: str, *events: Event) -> None:
+    async def publish(self, topic: Topic, key: str, *events: AnyEvent) -> None:
         settings = CommonSettings(kafka=self.platform.kafka, topic_prefix=self.platform.topic_prefix)
         broker = build_broker(settings, "test")
         await broker.connect()
@@ -247,7 +247,7 @@ async def test_a_tenant_is_deleted_though_processes_die(
             await each.gateway.post("/users/erase", {"username": "nobody"})
             await each.reaches(reference_count=1)
         kept, figures = await rows_of(platform, other.tenant), await other.stats()
-        kept.pop("aggregator.usage_dirty", None)
+        kept.pop("aggregator.usage_mark", None)
         rows = sum((await rows_of(platform, gone.tenant)).values())
 
         async with running.client(None, "superuser") as superuser:
@@ -277,7 +277,7 @@ async def test_a_tenant_is_deleted_though_processes_die(
         settings = CommonSettings(kafka=platform.kafka, topic_prefix=platform.topic_prefix)
         buried = [await Bench(settings, topic).read(Bench(settings, topic).dead_letters) for topic in ALL_TOPICS]
         left = await rows_of(platform, other.tenant)
-        left.pop("aggregator.usage_dirty", None)  # a mark lives for a second
+        left.pop("aggregator.usage_mark", None)  # a mark lives for a second
         print(f"TENANT_DELETION rows={rows} left={len(MARKERS)} killed=2 late=102 dead_letters={sum(map(len, buried))}")
         assert not any(buried)
         assert left == kept | {"aggregator.query_log": kept["aggregator.query_log"] + 1}

@@ -238,7 +238,7 @@ async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platfo
     with pytest.raises(Crash):
         await scene.interrupted_by(crash).run(scene.ref)
     before = ledger.numbers(scene.ref.id).total()
-    assert await holding(platform, scene.person) == ["unsent_record"]
+    assert await holding(platform, scene.person) == ["unsent_batch"]
     event = UserErased(
         tenant=scene.tenant, sealed_name=names.sealed(scene.tenant, scene.person), pseudonym="erased:0123abcd"
     )

@@ -262,7 +262,7 @@ async def test_what_lies_in_the_database_has_no_literals(loaded: Scene, platform
     with pytest.raises(Crash):
         await loaded.with_sender(crashing("before")).run(loaded.ref)
     admin = await asyncpg.connect(platform.admin_url)
-    for table in ("unsent_record", "mining_job", "mining_cursor", "connector", "pgqueuer", "pgqueuer_log"):
+    for table in ("unsent_batch", "mining_job", "mining_cursor", "connector", "pgqueuer", "pgqueuer_log"):
         kept = await admin.fetchval(f"SELECT coalesce(string_agg(t::text, ''), '') FROM log_miner.{table} t")
         assert kept
         assert SECRET not in kept, table

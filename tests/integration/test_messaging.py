@@ -1,8 +1,11 @@
 """Handling, retries, dead letters, their limits and their replay, on the real broker. Each test prints its figures."""
 
 import asyncio
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -271,3 +274,28 @@ async def test_lag_and_age_are_measured(bench: Bench) -> None:
         await until(lambda: total("tidemark_consumer_lag_records") == 0)
         assert total("tidemark_event_age_seconds_count") == 10
         assert total("tidemark_records_handled_total") == 10
+
+
+async def test_no_batch_stays_in_memory(bench: Bench) -> None:
+    """The event loop keeps cancelled timers, which keep the context in which they were set."""
+    await bench.publish(range(2000))
+    alive: list[weakref.ref[Any]] = []
+    taken = 0
+
+    async def handler(batch: Batch) -> None:
+        nonlocal taken
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0)
+        taken += len(batch)
+        alive.extend(weakref.ref(record.raw) for record in batch)
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with bench.consumers(handler, max_records=100):
+            await until(lambda: taken == 2000)
+            held = sum(each() is not None for each in alive)
+    finally:
+        gc.enable()
+    print(f"BATCHES handled={taken} held={held}")
+    assert held <= 200

@@ -8,14 +8,14 @@ from uuid import UUID, uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
-from libs.common.envelope import new_envelope
 from libs.common.events import TenantChanged, UsageRecompute
 from libs.common.records import InvalidRecord, InvalidRecords, Record
 from libs.common.tenants import SETTLED, Tenants
 from services.aggregator.store import locks
 from services.aggregator.tenant_tables import TENANT_TABLES
-from tests.integration.aggregator_harness import NOON, Harness, Source, replicas
+from tests.integration.aggregator_harness import Harness, Source, replicas
 from tests.support.platform import Platform
+from tests.unit.common.kafka_records import raw
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +161,7 @@ async def test_a_deletion_may_come_first(aggregator: Harness) -> None:
 
 def record(tenant: UUID, offset: int) -> Record[UsageRecompute]:
     event = UsageRecompute(tenant=tenant, space_id=UUID(int=offset))
-    envelope = new_envelope(event, source="/test", at=NOON, extensions=None)
-    return Record(event, envelope, "usage.recompute", 0, offset, NOON, None)
+    return Record(event, "usage.recompute", raw(b"", offset=offset))
 
 
 async def test_records_of_deleted_tenants_are_dropped_and_complaints_name_the_right_ones(aggregator: Harness) -> None:

@@ -17,7 +17,6 @@ import orjson
 import uvicorn
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from fastapi import FastAPI
-from pydantic import TypeAdapter
 
 from deploy.local.ports import free_port
 from deploy.setup.bootstrap import with_database
@@ -25,13 +24,12 @@ from libs.common.auth import Principal
 from libs.common.connector_copy import store_change
 from libs.common.connectors import settings_context
 from libs.common.envelope import new_envelope
-from libs.common.events import BiQueryRecord, BiQueryScraped, BiQueryStored, ConnectorChanged, SyncCompleted
+from libs.common.events import BiQueryScraped, BiQueryStored, ConnectorChanged, SyncCompleted
+from libs.common.scraped_reading import read_record
 from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED, BI_QUERY_STORED
 from services.log_miner.settings import Settings
 from tests.support.platform import Platform
-
-_RECORD: TypeAdapter[BiQueryScraped | SyncCompleted] = TypeAdapter(BiQueryRecord)
 
 
 def miner_settings(platform: Platform, **more: object) -> Settings:
@@ -69,7 +67,7 @@ class Ledger:
         try:
             async for message in consumer:
                 self.headers.append({name: value.decode() for name, value in message.headers})
-                record = _RECORD.validate_json(message.value)
+                record = read_record(message.value)
                 if isinstance(record, BiQueryScraped):
                     self.records.append(record)
                 else:

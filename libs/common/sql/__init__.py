@@ -14,10 +14,10 @@ a SELECT over one table, and through `SELECT *` of a CTE or subquery over one ta
 unqualified column is left out. `*` names none.
 """
 
-from libs.common.sql.analysis import Analysis, analyse, pattern_id
-from libs.common.sql.anonymise import anonymise
+from libs.common.sql.analysis import analyse, pattern_id
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, fold, matches
+from libs.common.sql.patterns import Analysis, anonymise
 from libs.common.sql.system import is_catalog
 from libs.common.sql.written import parse_table_name
 

@@ -1,81 +1,53 @@
 """All that usage analytics takes from one statement, in one call."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlglot import exp
-
-from libs.common.sql.anonymise import Scrubbed, cap, scrub
+from libs.common.sql.anonymise import Scrubbed, scrub
 from libs.common.sql.columns import columns_of
-from libs.common.sql.dialects import TRAITS, Dialect
+from libs.common.sql.dialects import Dialect
 from libs.common.sql.fallback import tables_by_words
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName, complete, distinct, fold
-from libs.common.sql.parse import parse, unwrap
+from libs.common.sql.parse import Parsed, parse, unwrap
+from libs.common.sql.patterns import Analysis, Pattern, seen
 from libs.common.sql.tables import tables_of
-from libs.common.sql.words import tokenise
+from libs.common.sql.words import plain_words, tokenise
 
 _FIELD: Final = "\x1f"
 _PART: Final = "\x1e"
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """What one statement says without its literals.
-
-    `tables` are all real tables that it names, read or written; `columns` only those that can be
-    placed in one. `parsed` is false where words alone had to do. `comment` is what a BI tool wrote
-    around the statement; it may hold anything and must not be stored.
-    """
-
-    text: str
-    truncated: bool
-    tables: tuple[TableName, ...]
-    columns: tuple[ColumnRef, ...]
-    parsed: bool
-    comment: str | None
-
-
-def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
-    """Anonymise a statement and find its tables and columns; never raises, whatever the text."""
-    scrubbed = scrub(sql, dialect)
-    text, truncated = cap(scrubbed.text, TRAITS[dialect])
-    found = _KNOWN.get((scrubbed.text, dialect, names))
-    if found is None:
-        found = _find(scrubbed, dialect, names)
-        if not _tables_may_lie_in_literals(scrubbed.text, dialect):
-            _KNOWN.put((scrubbed.text, dialect, names), found)
-    return Analysis(text, truncated, found.tables, found.columns, found.parsed, scrubbed.comment)
+# Connectors of one dialect, each with its default schema, share patterns.
+_MOST_NAMES: Final = 64
 
 
 class _Found(NamedTuple):
-    """What depends on the statement's text without literals alone, and so is found once per pattern."""
-
     tables: tuple[TableName, ...]
     columns: tuple[ColumnRef, ...]
     parsed: bool
 
 
-class _Patterns:
-    """Patterns seen lately. Bounded by count and length; starts afresh when full, which costs one parse each."""
+def analyse(sql: str, dialect: Dialect, names: DefaultNames) -> Analysis:
+    """Anonymise a statement and find its tables and columns; never raises, whatever the text.
 
-    def __init__(self, limit: int = 10_000, longest: int = 16_384) -> None:
-        self._limit = limit
-        self._longest = longest
-        self._found: dict[tuple[str, Dialect, DefaultNames], _Found] = {}
-
-    def get(self, key: tuple[str, Dialect, DefaultNames]) -> _Found | None:
-        return self._found.get(key)
-
-    def put(self, key: tuple[str, Dialect, DefaultNames], found: _Found) -> None:
-        if len(self._found) >= self._limit:
-            self._found.clear()
-        if len(key[0]) <= self._longest:
-            self._found[key] = found
+    Safe in threads. What depends on the text without literals alone is found once per pattern.
+    """
+    pattern, comment, scrubbed = seen(sql, dialect)
+    found = pattern.analyses.get(names)
+    if found is None:
+        found = _analysed(pattern, scrubbed or scrub(sql, dialect), dialect, names)
+    if comment is None:
+        return found
+    return Analysis(found.text, found.truncated, found.tables, found.columns, found.parsed, comment)
 
 
-_KNOWN: Final = _Patterns()
+def _analysed(pattern: Pattern, scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> Analysis:
+    found = Analysis(pattern.text, pattern.truncated, *_find(scrubbed, dialect, names), None)
+    if not _tables_may_lie_in_literals(scrubbed.text, dialect):
+        if len(pattern.analyses) >= _MOST_NAMES:
+            pattern.analyses.clear()
+        pattern.analyses[names] = found
+    return found
 
 
 def _find(scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> _Found:
@@ -93,20 +65,29 @@ def _tables_may_lie_in_literals(text: str, dialect: Dialect) -> bool:
 
 def pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: Iterable[TableName]) -> UUID:
     """The id of a statement's pattern: the same text over other tables is another pattern."""
+    derive = _known_id if len(text) <= _LONGEST_KNOWN else _pattern_id
+    return derive(tenant, connector, dialect, text, tuple(tables))
+
+
+def _pattern_id(tenant: UUID, connector: UUID, dialect: Dialect, text: str, tables: tuple[TableName, ...]) -> UUID:
     full = sorted({_PART.join(table.parts) for table in tables})
     name = _FIELD.join([str(connector), dialect.value, text, *full])
     return uuid5(tenant, name.encode("utf-8", "replace").decode())
 
 
+_LONGEST_KNOWN: Final = 4_096
+_known_id = lru_cache(maxsize=8_192)(_pattern_id)
+
+
 def _from_trees(
-    trees: list[exp.Expr], dialect: Dialect, names: DefaultNames
+    trees: list[Parsed], dialect: Dialect, names: DefaultNames
 ) -> tuple[tuple[TableName, ...], tuple[ColumnRef, ...]] | None:
     try:
         tables = distinct(table for tree in trees for table in tables_of(tree, names, dialect))
     except Exception:  # a tree of a shape that nobody foresaw: words must do
         return None
     real = frozenset(tables)
-    columns = {column for tree in trees for column in columns_of(tree, names, dialect) if column.table in real}
+    columns = {column for tree in trees for column in columns_of(tree.tree, names, dialect) if column.table in real}
     return tables, tuple(sorted(columns))
 
 
@@ -123,6 +104,9 @@ def _without_literals(
     Snowflake's IDENTIFIER('orders') is a name by intention.
     """
     if _tables_may_lie_in_literals(text, dialect):
+        return tables, columns
+    wanted = {table.parts[-1].casefold() for table in tables} | {use.column.casefold() for use in columns}
+    if wanted <= plain_words(text, dialect):
         return tables, columns
     pieces = [piece for token in tokenise(text, dialect) for piece in {token.text, *token.text.split(".")}]
     written = {fold(piece, True, dialect).casefold() for piece in pieces}

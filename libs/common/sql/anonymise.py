@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 from libs.common.sql.dialects import TRAITS, Dialect, Traits
 from libs.common.sql.folding import fold_lists, fold_signs, scrub_secrets
 from libs.common.sql.lexer import Kind, Span, spans
+from libs.common.sql.shapes import UNSTORABLE, join_comments
 
 MAX_TEXT_BYTES: Final = 64 * 1024
-_MAX_COMMENT: Final = 16 * 1024
 _MAX_LOOKS: Final = 8
 _GLUED: Final = re.compile(r"\?(?:[$@%.#{\d]|:(?!:))")
+_IN_OPENS: Final = re.compile(r"(?<![\w$.@#])[iI][nN]\s*\(\s*\Z")
+_CLOSES: Final = re.compile(r"\s*\)")
 _BLANKS: Final = re.compile(r"\s+")
-_UNSTORABLE: Final = re.compile("[\ud800-\udfff]")
-_MARKS: Final = re.compile(r"\A\s*(?:--|\#|//|/\*\+?)\s*|\s*\*/\s*\Z")
 
 
 class Scrubbed(NamedTuple):
@@ -25,24 +25,45 @@ class Scrubbed(NamedTuple):
     comment: str | None
 
 
-def anonymise(sql: str, dialect: Dialect) -> tuple[str, bool]:
-    """The statement with `?` for each literal and placeholder, and whether it was cut at 64 KiB.
+def scrub(sql: str, dialect: Dialect) -> Scrubbed:
+    """The statement with `?` for each literal and placeholder, uncapped, with what the analysis needs besides.
 
     Comments are dropped, blanks folded, lists of literals shortened to one. A sign that cannot be a
     subtraction belongs to its number. What never ends (a string, a comment) takes the rest with it.
-    Anonymising the result again changes nothing.
+    Scrubbing the result again changes nothing.
     """
-    return cap(scrub(sql, dialect).text, TRAITS[dialect])
-
-
-def scrub(sql: str, dialect: Dialect) -> Scrubbed:
-    """Like `anonymise`, without the cap, with what the analysis needs besides."""
     sql = clean(sql)
     found = list(spans(sql, dialect))
     traits = TRAITS[dialect]
     text = _settled(_render(sql, found, keep_literals=False), dialect)
     text = fold_lists(fold_signs(scrub_secrets(text, traits), traits), traits)
-    return Scrubbed(text.strip(" ;"), _render(sql, found, keep_literals=True), _outer_comments(sql, found))
+    return Scrubbed(text.strip(" ;"), _source(sql, found), _outer_comments(sql, found))
+
+
+def _source(sql: str, found: list[Span]) -> str:
+    plain = all(span.kind is Kind.LITERAL or span.kind is Kind.IDENTIFIER for span in found)
+    source = sql if plain else _render(sql, found, keep_literals=True)
+    return _with_short_lists(sql, found) if plain else source
+
+
+def _with_short_lists(sql: str, found: list[Span]) -> str:
+    """One literal of each IN list: more of them say nothing about tables and columns, and cost the parser time."""
+    pieces, position, at = [], 0, 0
+    while at < len(found):
+        first = last = at
+        if _IN_OPENS.search(sql, max(0, found[at].start - 8), found[at].start):
+            while last + 1 < len(found) and _follows(sql, found[last], found[last + 1]):
+                last += 1
+        if first < last and _CLOSES.match(sql, found[last].end):
+            pieces.append(sql[position : found[first].end])
+            position = found[last].end
+        at = last + 1
+    return "".join([*pieces, sql[position:]])
+
+
+def _follows(sql: str, one: Span, other: Span) -> bool:
+    kinds = one.kind is Kind.LITERAL and other.kind is Kind.LITERAL
+    return kinds and sql[one.end : other.start].strip() == ","
 
 
 def _settled(text: str, dialect: Dialect) -> str:
@@ -58,7 +79,7 @@ def _settled(text: str, dialect: Dialect) -> str:
 
 def clean(sql: str) -> str:
     """Without what no store takes: NUL and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", sql.replace("\0", " "))
+    return UNSTORABLE.sub("\ufffd", sql.replace("\0", " "))
 
 
 def _render(sql: str, found: list[Span], *, keep_literals: bool) -> str:
@@ -96,8 +117,7 @@ def _outer_comments(sql: str, found: list[Span]) -> str | None:
         return None
     pieces = [(kind, piece) for kind, piece in _pieces(sql, found) if kind is not None or piece.strip("; \t\r\n\f\v")]
     code = [at for at, (kind, _) in enumerate(pieces) if kind is not Kind.COMMENT] or [len(pieces)]
-    outer = pieces[: code[0]] + pieces[code[-1] + 1 :]
-    return "\n".join(_MARKS.sub("", piece) for _, piece in outer)[:_MAX_COMMENT] or None
+    return join_comments([piece for _, piece in pieces[: code[0]] + pieces[code[-1] + 1 :]])
 
 
 def cap(text: str, traits: Traits) -> tuple[str, bool]:

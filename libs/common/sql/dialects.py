@@ -1,5 +1,6 @@
 """What the lexer must know of each SQL dialect, as one table."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -28,6 +29,9 @@ class Dialect(StrEnum):
     SQLITE = "sqlite"
     TRINO = "trino"
     TSQL = "tsql"
+
+    # That of Enum is a call of Python for each look-up, of which every statement takes several.
+    __hash__ = str.__hash__
 
     @classmethod
     def of(cls, name: str) -> Self:
@@ -90,11 +94,12 @@ class Traits:
 
 @cache
 def _quoted(identifiers: str, backslash: bool) -> str:
-    plain, escape = (r"\\", r"\\.|") if backslash else ("", "")
-    found = [
-        r"\[(?:[^\]]|\]\])*+\]" if quote == "[" else rf"{quote}(?:{escape}[^{quote}{plain}]|{quote}{quote})*+{quote}"
-        for quote in identifiers
-    ]
+    found = []
+    for quote in identifiers:
+        close = r"\]" if quote == "[" else quote
+        plain = rf"[^{close}\\]*+" if backslash else f"[^{close}]*+"
+        other = rf"(?:\\.|{close}{close})" if backslash else close * 2
+        found.append(rf"{re.escape(quote)}{plain}(?:{other}{plain})*+{close}")
     return f"(?:{'|'.join(found)})"
 
 

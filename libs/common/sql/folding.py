@@ -16,6 +16,9 @@ _BEFORE_SIGN: Final = (
 _PASSWORD_HEAD: Final = re.compile(
     r"\s*(?:create|alter)\s+(?:or\s+\w+\s+)?(?:user|role|login|group|profile|account)\b", re.IGNORECASE
 )
+# What there is to fold has one of these; they are found sooner than the rest.
+_SIGNED: Final = re.compile(r"[-+]\s*+\?")
+_SEVERAL_ROWS: Final = re.compile(r"\)\s*+,\s*+(?:\(|row)", re.IGNORECASE)
 _INLINE_DATA: Final = re.compile(
     r"\A(?:insert\b.*?\bformat\s+(?:csv|tsv|json|tabsep|custom|rowb|native|lineas|rawb|msgpack|template|regexp|values)\w*+"
     r"|copy\b.*?\bfrom\s+stdin\b[^;]*;)(?P<data>.*)\Z",
@@ -25,18 +28,19 @@ _INLINE_DATA: Final = re.compile(
 
 def fold_signs(text: str, traits: Traits) -> str:
     """Take the sign of a number into its `?`; `a - ?` stays, being a subtraction."""
-    if "?" not in text or ("-" not in text and "+" not in text):
+    if not _SIGNED.search(text):
         return text
     return _signs(traits.quoted).sub(_without_sign, text)
 
 
 def fold_lists(text: str, traits: Traits) -> str:
-    """`IN (?, ?)` to `IN (?)`, and equal rows of VALUES or of a row-wise IN to one."""
+    """`IN (?, ?)` to `IN (?)`, `[?, ?]` to `[?]`, and equal rows of VALUES or of a row-wise IN to one."""
     before = ""
     while before != text:
         before = text
-        text = _lists(traits.quoted).sub(lambda m: f"{m['word']} (?)" if m["word"] else m[0], text)
-        text = _rows(traits.quoted).sub(partial(_equal_rows_once, quoted=traits.quoted), text)
+        text = _lists(traits.quoted).sub(_one_hole, text)
+        if _SEVERAL_ROWS.search(text):
+            text = _rows(traits.quoted).sub(partial(_equal_rows_once, quoted=traits.quoted), text)
     return text
 
 
@@ -66,7 +70,17 @@ def _without_sign(match: re.Match[str]) -> str:
 
 @cache
 def _lists(quoted: str) -> re.Pattern[str]:
-    return re.compile(rf"{quoted}|(?<![\w$.@#])(?P<word>in)\s*+\(\s*+\?(?:\s*+,\s*+\?)*+\s*+\)", re.IGNORECASE)
+    """Each alternative begins with a fixed character, so that the engine looks for all of them at once."""
+    holes = r"\s*+\?(?:\s*+,\s*+\?)*+\s*+"
+    words = [word + blank for word in ("[iI][nN]", "[aA][nN][yY]") for blank in (" ", "")]
+    lead = "|".join(rf"(?<={word}\()(?<![\w$.@#]{word}\()" for word in words)
+    return re.compile(rf"{quoted}|(?P<list>\()(?:{lead}){holes}\)|(?P<array>\[){holes}\]")
+
+
+def _one_hole(match: re.Match[str]) -> str:
+    if match["list"]:
+        return "(?)" if match.string[match.start() - 1] == " " else " (?)"
+    return "[?]" if match["array"] else match[0]
 
 
 @cache

@@ -1,8 +1,9 @@
 """One lexer per dialect: finds literals, quoted names, comments and driver placeholders in a statement.
 
-Everything between the spans is plain text of words, operators and blanks. Each pattern begins with
-one character class, so that the regex engine skips letters at the speed of C, and branches by
-look-behind afterwards. A literal or comment that never ends takes the whole rest.
+Everything between the spans is plain text of words, operators and blanks. What a dialect knows is a
+list of branches, each by its first character; the pattern begins with one class of all first characters,
+so that the regex engine skips letters at the speed of C. A literal or comment that never ends takes the
+whole rest. `shapes` compiles the same branches a second time, for speed.
 """
 
 import re
@@ -26,6 +27,14 @@ class Span(NamedTuple):
     kind: Kind
     start: int
     end: int
+
+
+class Branch(NamedTuple):
+    """What begins with one of the characters `first` and goes on as the pattern `rest`."""
+
+    kind: Kind
+    first: str
+    rest: str
 
 
 _NOT_IN_WORD: Final = r"(?<![\w$].)"
@@ -77,52 +86,58 @@ def _with_prefix(text: str, low: int, start: int) -> int:
 
 @cache
 def _master(dialect: Dialect) -> re.Pattern[str]:
-    traits = TRAITS[dialect]
-    groups = {
-        Kind.COMMENT: _comments(traits),
-        Kind.LITERAL: _strings(traits) + _dollar_strings(traits) + _numbers(traits),
-        Kind.IDENTIFIER: _identifiers(traits),
-        Kind.PLACEHOLDER: _placeholders(traits),
-        Kind.OPEN: _openers(traits),
-    }
-    branches = "|".join(f"(?P<{kind}>{'|'.join(found)})" for kind, found in groups.items())
-    return re.compile(f"{_first_class(traits)}(?:{branches})", re.DOTALL)
+    found = branches(TRAITS[dialect])
+    groups = {kind: [branch for branch in found if branch.kind is kind] for kind in Kind}
+    alternatives = "|".join(
+        f"(?P<{kind}>{'|'.join(f'(?<={any_of(branch.first)}){branch.rest}' for branch in group)})"
+        for kind, group in groups.items()
+    )
+    first = "".join(dict.fromkeys("".join(branch.first for branch in found)))
+    return re.compile(f"{any_of(first)}(?:{alternatives})", re.DOTALL)
 
 
-def _first_class(traits: Traits) -> str:
-    extra = "#" if "#" in traits.line_comments else ""
-    extra += "@" if traits.at_names else ""
-    extra += "{" if traits.brace_parameters else ""
-    quotes = "".join(dict.fromkeys(traits.strings + traits.identifiers)).replace("[", r"\[")
-    return rf"[-0-9/.$:%?{extra}{quotes}]"
+def any_of(characters: str) -> str:
+    return f"[{re.escape(characters)}]"
 
 
-def _comments(traits: Traits) -> list[str]:
+def branches(traits: Traits) -> list[Branch]:
+    """All that is special in a dialect; of branches with the same first character the earlier one wins."""
+    literals = [*_strings(traits), *_dollar_strings(traits), *_numbers(traits)]
+    return [
+        *(Branch(Kind.COMMENT, *found) for found in _comments(traits)),
+        *(Branch(Kind.LITERAL, *found) for found in literals),
+        *(Branch(Kind.IDENTIFIER, *found) for found in _identifiers(traits)),
+        *(Branch(Kind.PLACEHOLDER, *found) for found in _placeholders(traits)),
+        *(Branch(Kind.OPEN, *found) for found in _openers(traits)),
+    ]
+
+
+def _comments(traits: Traits) -> list[tuple[str, str]]:
     line = r"[^\r\n]*+" if traits.return_ends_comment else r"[^\n]*+"
     dash = r"-(?=\s|[\x00-\x20]|\Z)" if traits.dash_needs_blank else "-"
-    found = [rf"(?<=-){dash}{line}"]
+    found = [("-", dash + line)]
     if "#" in traits.line_comments:
-        found.append(rf"(?<=\#){line}")
+        found.append(("#", line))
     if "//" in traits.line_comments:
-        found.append(rf"(?<=/)/{line}")
+        found.append(("/", "/" + line))
     block = r"\*" if traits.nested_comments else r"\*(?:[^*]++|\*(?!/))*+\*/"
-    return [*found, rf"(?<=/){block}"]
+    return [*found, ("/", block)]
 
 
-def _strings(traits: Traits) -> list[str]:
-    found = [_q_quotes()] if traits.q_quotes else []
+def _strings(traits: Traits) -> list[tuple[str, str]]:
+    found = [("'", _q_quotes())] if traits.q_quotes else []
     for quote in traits.strings:
         if traits.triple:
-            found.append(rf"(?<={quote}){quote}{quote}(?:[^{quote}\\]++|\\.|{quote}(?!{quote}{quote}))*+{quote * 3}")
-        found += [_prefixed(letter, quote, _escaped(quote)) for letter in traits.escape_prefixes]
-        found += [_prefixed(letter, quote, rf"[^{quote}]*+{quote}") for letter in traits.raw_prefixes]
+            found.append((quote, rf"{quote}{quote}(?:[^{quote}\\]++|\\.|{quote}(?!{quote}{quote}))*+{quote * 3}"))
+        found += [(quote, _prefixed(letter, quote, _escaped(quote))) for letter in traits.escape_prefixes]
+        found += [(quote, _prefixed(letter, quote, rf"[^{quote}]*+{quote}")) for letter in traits.raw_prefixes]
         body = _escaped(quote) if traits.backslash else _doubled(quote)
-        found.append(rf"(?<={quote}){_plain_guard(traits, quote)}{body}")
+        found.append((quote, _plain_guard(traits, quote) + body))
     return found
 
 
 def _prefixed(letter: str, quote: str, body: str) -> str:
-    return rf"(?<=(?<![\w$])[{letter.lower()}{letter.upper()}]{quote}){body}"
+    return rf"(?<=[{letter.lower()}{letter.upper()}](?<![\w$].){quote}){body}"
 
 
 def _plain_guard(traits: Traits, quote: str) -> str:
@@ -130,7 +145,7 @@ def _plain_guard(traits: Traits, quote: str) -> str:
     guard = f"(?!{quote}{quote})" if traits.triple else ""
     letters = traits.escape_prefixes + traits.raw_prefixes + ("q" if traits.q_quotes else "")
     if letters:
-        guard += rf"(?<!(?<![\w$])[{letters}{letters.upper()}]{quote})"
+        guard += rf"(?<![{letters}{letters.upper()}](?<![\w$].){quote})"
     if traits.q_quotes:
         guard += rf"(?<!(?<![\w$])[nN][qQ]{quote})"
     return guard
@@ -144,67 +159,65 @@ def _q_quotes() -> str:
 
 
 def _escaped(quote: str) -> str:
-    return rf"(?:[^{quote}\\]++|\\.|{quote}{quote})*+{quote}"
+    return rf"[^{quote}\\]*+(?:{quote}(?!{quote})|(?:[^{quote}\\]++|\\.|{quote}{quote})*+{quote})"
 
 
 def _doubled(quote: str) -> str:
-    return rf"[^{quote}]*+(?:{quote}{quote}[^{quote}]*+)*+{quote}"
+    return rf"[^{quote}]*+{quote}(?:{quote}[^{quote}]*+{quote})*+(?!{quote})"
 
 
-def _dollar_strings(traits: Traits) -> list[str]:
+def _dollar_strings(traits: Traits) -> list[tuple[str, str]]:
     if traits.dollar == "plain":
-        return [rf"(?<=\$){_NOT_IN_WORD}\$.*?\$\$"]
+        return [("$", rf"{_NOT_IN_WORD}\$.*?\$\$")]
     if traits.dollar == "tagged":
-        return [rf"(?<=\$){_NOT_IN_WORD}(?P<tag>[^\W\d]\w*+|)\$.*?\$(?P=tag)\$"]
+        return [("$", rf"{_NOT_IN_WORD}(?P<tag>[^\W\d]\w*+|)\$.*?\$(?P=tag)\$")]
     return []
 
 
-def _numbers(traits: Traits) -> list[str]:
+def _numbers(traits: Traits) -> list[tuple[str, str]]:
     tail = r"[\w$]*+(?:(?<=[eE])[+-]\d[\w$]*+)?"
-    fraction = rf"(?<=\.)(?<![\w$\"`\])?}}].)\d{tail}"
+    fraction = rf"(?<![\w$\"`\])?}}].)\d{tail}"
     whole = rf"{tail}(?:\.{tail})?"
     if traits.digit_identifiers:
         # `2024_orders` and `sales.2024orders` are names; `4711and` is taken for a number, to be safe.
         name = r"(?:(?=[\w$]*_)|(?<=[\w`]\.\d))[\d_]*[^\W\d_]"
         whole = rf"(?:(?<=0)[xX][\w$]*+|(?!{name}){whole})"
-    return [rf"(?<=[0-9]){_NOT_IN_WORD}{whole}", fraction]
+    return [("0123456789", _NOT_IN_WORD + whole), (".", fraction)]
 
 
-def _identifiers(traits: Traits) -> list[str]:
+def _identifiers(traits: Traits) -> list[tuple[str, str]]:
     found = []
     for quote in traits.identifiers:
         if quote == "[":
-            found.append(r"(?<=\[)[^\]]*+(?:\]\][^\]]*+)*+\]")
+            found.append((quote, r"[^\]]*+(?:\]\][^\]]*+)*+\]"))
         else:
-            body = _escaped(quote) if traits.identifier_backslash else _doubled(quote)
-            found.append(f"(?<={quote}){body}")
+            found.append((quote, _escaped(quote) if traits.identifier_backslash else _doubled(quote)))
     return found
 
 
-def _placeholders(traits: Traits) -> list[str]:
+def _placeholders(traits: Traits) -> list[tuple[str, str]]:
     found = [
-        r"(?<=\?)\d++",
-        rf"(?<=:){_NOT_AFTER_OPERAND}\w[\w$]*+",
-        rf"(?<=%){_NOT_AFTER_OPERAND}(?:s|\([^()'\"]*+\)s)(?![\w$])",
+        ("?", r"\d++"),
+        (":", rf"{_NOT_AFTER_OPERAND}\w[\w$]*+"),
+        ("%", rf"{_NOT_AFTER_OPERAND}(?:s|\([^()'\"]*+\)s)(?![\w$])"),
     ]
     if not traits.dollar_columns:
-        found.append(rf"(?<=\$){_NOT_IN_WORD}\d[\w$]*+")
+        found.append(("$", rf"{_NOT_IN_WORD}\d[\w$]*+"))
     if traits.dollar_names:
-        found.append(rf"(?<=\$){_NOT_IN_WORD}[^\W\d]\w*+(?!\$)")
+        found.append(("$", rf"{_NOT_IN_WORD}[^\W\d]\w*+(?!\$)"))
     if traits.at_names:
-        found.append(r"(?<=@)(?<![\w@$].)[^\W\d][\w$]*+")
+        found.append(("@", r"(?<![\w@$].)[^\W\d][\w$]*+"))
     if traits.brace_parameters:
-        found.append(r"(?<=\{)\s*+\w++\s*+:[^{}'\"]*+\}")
+        found.append(("{", r"\s*+\w++\s*+:[^{}'\"]*+\}"))
     return found
 
 
-def _openers(traits: Traits) -> list[str]:
-    quotes = "".join(dict.fromkeys(traits.strings + traits.identifiers)).replace("[", r"\[")
-    found = [f"(?<=[{quotes}])"]
+def _openers(traits: Traits) -> list[tuple[str, str]]:
+    found = [("".join(dict.fromkeys(traits.strings + traits.identifiers)), "")]
     if not traits.nested_comments:
-        found.append(r"(?<=/)\*")
+        found.append(("/", r"\*"))
     if traits.dollar == "plain":
-        found.append(rf"(?<=\$){_NOT_IN_WORD}\$")
+        found.append(("$", rf"{_NOT_IN_WORD}\$"))
     if traits.dollar == "tagged":
-        found.append(rf"(?<=\$){_NOT_IN_WORD}(?:[^\W\d]\w*+)?\$")
+        found.append(("$", rf"{_NOT_IN_WORD}(?:[^\W\d]\w*+)?\$"))
     return found

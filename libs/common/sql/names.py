@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from libs.common.sql.dialects import TRAITS, Case, Dialect
@@ -25,16 +24,14 @@ class Identifier(NamedTuple):
     quoted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultNames:
+class DefaultNames(NamedTuple):
     """What a connector's session completes short names with, already in the dialect's stored form."""
 
     catalog: str | None
     schema_search_path: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TableName:
+class TableName(NamedTuple):
     """A table by 1 to 3 parts (catalog, schema, table), folded by the dialect's rule."""
 
     parts: tuple[str, ...]
@@ -45,8 +42,7 @@ class TableName:
         return ".".join(_displayed(part) for part in self.parts)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ColumnRef:
+class ColumnRef(NamedTuple):
     """A column of a real table, folded by the dialect's rule for columns."""
 
     table: TableName
@@ -59,7 +55,7 @@ def _displayed(part: str) -> str:
 
 def fold(identifier: str, quoted: bool, dialect: Dialect) -> str:
     """The stored form of a table's, schema's or catalog's name that is written so."""
-    folded = _fold(identifier, quoted, TRAITS[dialect].tables)
+    folded = fold_case(identifier, quoted, TRAITS[dialect].tables)
     if dialect is Dialect.POSTGRES and len(folded) * 4 > _POSTGRES_NAME_BYTES:
         return folded.encode(errors="replace")[:_POSTGRES_NAME_BYTES].decode(errors="ignore")
     return folded
@@ -67,10 +63,11 @@ def fold(identifier: str, quoted: bool, dialect: Dialect) -> str:
 
 def fold_column(identifier: str, quoted: bool, dialect: Dialect) -> str:
     """The stored form of a column's name; some dialects treat columns and tables differently."""
-    return _fold(identifier, quoted, TRAITS[dialect].columns)
+    return fold_case(identifier, quoted, TRAITS[dialect].columns)
 
 
-def _fold(text: str, quoted: bool, case: Case) -> str:
+def fold_case(text: str, quoted: bool, case: Case) -> str:
+    """A name as a dialect of this kind stores it."""
     if case == "lower":
         return text.lower()
     if case == "keep" or quoted:

@@ -1,12 +1,12 @@
 """Columns of one query, placed scope by scope."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final
 
 from sqlglot import exp
 
-from libs.common.sql.dialects import Dialect
-from libs.common.sql.names import ColumnRef, DefaultNames, fold, fold_column
+from libs.common.sql.dialects import TRAITS, Dialect
+from libs.common.sql.names import ColumnRef, DefaultNames, fold, fold_case, fold_column
 from libs.common.sql.sources import OPAQUE, Scope, Source
 from libs.common.sql.tables import cte_name, real_table
 
@@ -17,7 +17,11 @@ _NO_FIELDS: Final = frozenset(
 )
 _PSEUDO: Final = frozenset({"ROWNUM", "ROWID", "SYSDATE", "SYSTIMESTAMP", "LEVEL", "USER", "UID"})
 _AFTER_ALIASES: Final = ("order", "group", "having", "qualify", "sort", "cluster", "distribute")
-_OF_SELECT: Final = ("expressions", "distinct", "where", "windows", "limit", "offset", *_AFTER_ALIASES)
+_BEFORE_ALIASES: Final = ("expressions", "distinct", "where", "windows", "limit", "offset")
+# Neither these nor what they hold names a column.
+_LEAVES: Final = frozenset({exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Placeholder})
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+_NO_NODES: Final[frozenset[int]] = frozenset()
 
 
 class QueryWalk:
@@ -25,6 +29,10 @@ class QueryWalk:
 
     def __init__(self, names: DefaultNames, dialect: Dialect) -> None:
         self.names, self.dialect = names, dialect
+        self._case = TRAITS[dialect].columns
+        self._folded: dict[tuple[str, bool], str] = {}
+        self._no_fields = dialect in _NO_FIELDS
+        self._pseudo = _PSEUDO if dialect is Dialect.ORACLE else frozenset()
         self.found: set[ColumnRef] = set()
 
     def query(self, node: exp.Expr, common: Common, parent: Scope | None) -> Source:
@@ -62,18 +70,17 @@ class QueryWalk:
         for lateral in node.args.get("laterals") or []:
             self.source(lateral, common, scope)
         aliases = frozenset(self.column(item.args["alias"]) for item in node.expressions if isinstance(item, exp.Alias))
-        for key in _OF_SELECT:
-            hidden = aliases if key in _AFTER_ALIASES else frozenset()
-            self.expressions([node.args.get(key)], common, scope, hidden)
-        self.expressions(scope.conditions, common, scope)
+        get = node.args.get
+        self.expressions([get(key) for key in _BEFORE_ALIASES] + scope.conditions, common, scope)
+        self.expressions([get(key) for key in _AFTER_ALIASES], common, scope, aliases)
         return self._outcome(node, scope)
 
     def _outcome(self, node: exp.Select, scope: Scope) -> Source:
         stars = [item for item in node.expressions if item.is_star]
+        if len(stars) != 1:
+            return OPAQUE
         outputs = frozenset(fold_column(item.alias_or_name, True, self.dialect) for item in node.expressions)
         outputs |= {self.column(i) for i in (_output_name(item) for item in node.expressions) if i is not None}
-        if len(stars) != 1:
-            return Source(outputs=outputs)
         table = stars[0].args.get("table")
         source = scope.find(self.name(table)) if table else scope.only()
         return Source(passed_on=source, outputs=outputs)
@@ -139,26 +146,32 @@ class QueryWalk:
         roots: Iterable[object],
         common: Common,
         scope: Scope,
-        hidden: frozenset[str] = frozenset(),
-        left: Iterable[int] = (),
+        hidden: frozenset[str] = _NO_NAMES,
+        left: Set[int] = _NO_NODES,
     ) -> None:
-        stack = [node for root in roots for node in (root if isinstance(root, list) else [root])]
+        stack: list[object] = list(roots)
         while stack:
             node = stack.pop()
-            if not isinstance(node, exp.Expr) or id(node) in left:
+            if node.__class__ in _LEAVES or id(node) in left:
                 continue
-            if isinstance(node, exp.Query):
+            if isinstance(node, exp.Column):
+                self.resolve(node, scope, hidden)
+            elif isinstance(node, exp.Query):
                 self.query(node, common, scope)
             elif isinstance(node, exp.Star):
-                stack.extend(node.args.get("replace") or [])
-            elif isinstance(node, exp.Column):
-                self.resolve(node, scope, hidden)
-            else:
+                stack.append(node.args.get("replace"))
+            elif isinstance(node, exp.Expr):
                 stack.extend(node.iter_expressions())
+            elif isinstance(node, list):
+                stack.extend(node)
 
     def resolve(self, node: exp.Column, scope: Scope, hidden: frozenset[str]) -> None:
-        parts = [part for part in node.parts if isinstance(part, exp.Identifier)]
-        if len(parts) != len(node.parts) or not parts:
+        get = node.args.get
+        parts = [part for part in (get("catalog"), get("db"), get("table"), get("this")) if part]
+        for part in parts:
+            if not isinstance(part, exp.Identifier):
+                return
+        if not parts:
             return
         if len(parts) > 1:
             for qualifier, column in ((parts[-2], parts[-1]), (parts[0], parts[1])):
@@ -166,10 +179,10 @@ class QueryWalk:
                 if source is not None:
                     self.place(source, self.column(column))
                     return
-            if self.dialect in _NO_FIELDS:
+            if self._no_fields:
                 return
         name = self.column(parts[0])
-        if name not in hidden | self._pseudo() and not scope.find(self.name(parts[0])):
+        if name not in hidden and name not in self._pseudo and not scope.find(self.name(parts[0])):
             self.place(scope.only(), name)
 
     def place(self, source: Source | None, column: str) -> None:
@@ -177,16 +190,19 @@ class QueryWalk:
         if table and column:
             self.found.add(ColumnRef(table, column))
 
-    def _pseudo(self) -> frozenset[str]:
-        return _PSEUDO if self.dialect is Dialect.ORACLE else frozenset()
-
     def name(self, node: object) -> str:
-        return fold(node.this, bool(node.args.get("quoted")), self.dialect) if isinstance(node, exp.Identifier) else ""
+        if not isinstance(node, exp.Identifier):
+            return ""
+        key = node.this, bool(node.args.get("quoted"))
+        found = self._folded.get(key)
+        if found is None:
+            found = self._folded[key] = fold(*key, self.dialect)
+        return found
 
     def column(self, node: object) -> str:
         if not isinstance(node, exp.Identifier):
             return ""
-        return fold_column(node.this, bool(node.args.get("quoted")), self.dialect)
+        return fold_case(node.this, bool(node.args.get("quoted")), self._case)
 
 
 def _output_name(item: exp.Expr) -> exp.Identifier | None:

@@ -1,6 +1,5 @@
 """What a query reads from, as far as columns can be followed through it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -49,18 +48,19 @@ class Scope:
 
     def find(self, alias: str) -> Source | None:
         """The nearest source of that name, from here outwards."""
-        return next((scope.named[alias] for scope in self._outwards() if alias in scope.named), None)
+        scope: Scope | None = self
+        while scope is not None:
+            if alias in scope.named:
+                return scope.named[alias]
+            scope = scope.parent
+        return None
 
     def only(self) -> Source | None:
         """The one source an unqualified column can come from; None when there are several."""
-        for scope in self._outwards():
-            sources = scope.sources()
-            if sources:
-                return sources[0] if len(sources) == 1 else None
-        return None
-
-    def _outwards(self) -> "Iterator[Scope]":
         scope: Scope | None = self
         while scope is not None:
-            yield scope
+            if scope.named or scope.unnamed:
+                sources = scope.sources()
+                return sources[0] if len(sources) == 1 else None
             scope = scope.parent
+        return None

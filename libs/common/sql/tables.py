@@ -7,6 +7,7 @@ from sqlglot import exp
 
 from libs.common.sql.dialects import Dialect
 from libs.common.sql.names import DefaultNames, Identifier, TableName, complete, fold
+from libs.common.sql.parse import Parsed
 
 Hidden = frozenset[str]
 
@@ -15,32 +16,52 @@ _TABLE_KINDS: Final = frozenset(
 )
 
 
-def tables_of(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
+_WITH_RULES: Final = frozenset(
+    {exp.Lock, exp.Use, exp.Into, exp.Grant, exp.Revoke, exp.Create, exp.Drop, exp.Comment, exp.Alter, exp.AlterRename}
+    | {exp.Delete, exp.Update, exp.Insert, exp.Merge, exp.With}
+)
+
+
+# Neither these nor what they hold is a table, nor has rules.
+_LEAVES: Final = frozenset({exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Placeholder})
+
+
+def tables_of(parsed: Parsed, names: DefaultNames, dialect: Dialect) -> Iterator[TableName | None]:
     """Every real table that one statement names; a CTE hides a table only within its own scope."""
+    if _WITH_RULES.isdisjoint(map(type, parsed.nodes)):
+        for node in parsed.nodes:
+            if isinstance(node, exp.Table):
+                yield real_table(node, frozenset(), names, dialect)
+    else:
+        yield from _by_rules(parsed.tree, names, dialect)
+
+
+def _by_rules(tree: exp.Expr, names: DefaultNames, dialect: Dialect) -> Iterator[TableName | None]:
     stack: list[tuple[exp.Expr, Hidden]] = [(tree, frozenset())]
     skipped: set[int] = set()
     targets: set[int] = set()
     while stack:
         node, hidden = stack.pop()
-        if id(node) in skipped:
+        kind = type(node)
+        if kind in _LEAVES or id(node) in skipped:
             continue
-        skipped.update(id(other) for other in _not_tables(node, dialect))
-        targets.update(id(target) for target in _targets(node, dialect))
+        if kind in _WITH_RULES:
+            skipped.update(id(other) for other in _not_tables(node, dialect))
+            targets.update(id(target) for target in _targets(node, dialect))
         if isinstance(node, exp.Table):
-            name = real_table(node, frozenset() if id(node) in targets else hidden, names, dialect)
-            if name is not None:
-                yield name
+            yield real_table(node, frozenset() if id(node) in targets else hidden, names, dialect)
         elif isinstance(node, exp.Comment) and isinstance(node.this, exp.Column):
-            yield from _of_column(node.this, names, dialect)
-        stack.extend(_children(node, hidden, dialect))
+            yield _of_column(node.this, names, dialect)
+        if node.args.get("with_"):
+            stack.extend(_children(node, hidden, dialect))
+        else:
+            stack.extend([(child, hidden) for child in node.iter_expressions()])
 
 
-def _of_column(column: exp.Column, names: DefaultNames, dialect: Dialect) -> Iterator[TableName]:
+def _of_column(column: exp.Column, names: DefaultNames, dialect: Dialect) -> TableName | None:
     """The table in `COMMENT ON COLUMN sales.orders.total`."""
     parts = [Identifier(part.name, bool(part.args.get("quoted"))) for part in column.parts[:-1]]
-    name = complete(parts, names, dialect)
-    if name is not None:
-        yield name
+    return complete(parts, names, dialect)
 
 
 def real_table(node: exp.Table, hidden: Hidden, names: DefaultNames, dialect: Dialect) -> TableName | None:

@@ -19,18 +19,28 @@ class Token:
 def tokenise(text: str, dialect: Dialect) -> list[Token]:
     """Names, words and single signs of an anonymised statement."""
     found = []
-    for match in _words(dialect).finditer(text):
+    for match in _words(dialect, signs=True).finditer(text):
         piece = match[0]
         quoted = piece[0] in TRAITS[dialect].identifiers and len(piece) > 1
         found.append(Token(_unquoted(piece) if quoted else piece, "" if quoted else piece.lower(), quoted))
     return found
 
 
+def plain_words(text: str, dialect: Dialect) -> set[str]:
+    """What stands in a statement as a word or within simple quotes, part by part, case folded."""
+    found = set(_words(dialect, signs=False).findall(text.casefold()))
+    quotes = TRAITS[dialect].identifiers
+    for piece in [piece for piece in found if piece[0] in quotes]:
+        found.update((piece[1:-1], *piece[1:-1].split(".")))
+    return found
+
+
 @cache
-def _words(dialect: Dialect) -> re.Pattern[str]:
+def _words(dialect: Dialect, *, signs: bool) -> re.Pattern[str]:
     traits = TRAITS[dialect]
     dashed = r"(?:-[\w$]+)*+" if traits.dashed_names else ""
-    return re.compile(rf"{traits.quoted}|[\w$#@]+{dashed}|\S", re.DOTALL)
+    sign = r"|\S" if signs else ""
+    return re.compile(rf"{traits.quoted}|[\w$#@]+{dashed}{sign}", re.DOTALL)
 
 
 def _unquoted(piece: str) -> str:

@@ -127,7 +127,7 @@ async def update_space(connection: Connection, tenant: UUID, space: Space) -> No
 async def delete_space(connection: Connection, tenant: UUID, space: UUID) -> None:
     """Remove a space with its products; usage records stay."""
     await connection.execute("DELETE FROM usage_refresh WHERE tenant_id = $1 AND space_id = $2", tenant, space)
-    await connection.execute("DELETE FROM usage_dirty WHERE tenant_id = $1 AND space_id = $2", tenant, space)
+    await connection.execute("DELETE FROM usage_mark WHERE tenant_id = $1 AND space_id = $2", tenant, space)
     await connection.execute("DELETE FROM space WHERE tenant_id = $1 AND id = $2", tenant, space)
 
 
@@ -207,7 +207,7 @@ async def update_product(connection: Connection, tenant: UUID, product: Product)
 
 
 async def delete_product(connection: Connection, tenant: UUID, product_id: UUID) -> None:
-    await connection.execute("DELETE FROM usage_dirty WHERE tenant_id = $1 AND product_id = $2", tenant, product_id)
+    await connection.execute("DELETE FROM usage_mark WHERE tenant_id = $1 AND product_id = $2", tenant, product_id)
     await connection.execute("DELETE FROM data_product WHERE tenant_id = $1 AND id = $2", tenant, product_id)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from libs.common.db import Connection
 from libs.common.erasure import Erasure
+from services.aggregator.store.records import SIDES, changes_of
 
 NAMED: Final = ("query_log", "bi_reference")
 
@@ -27,8 +28,8 @@ async def rewrite_page(connection: Connection, table: str, erasure: Erasure, aft
             ), changed AS (
                 UPDATE {table} AS known SET executed_by = $5 FROM page
                 WHERE known.tenant_id = $1 AND known.id = page.id AND page.executed_by = $4
-                RETURNING known.id
-            )
+                RETURNING known.id, {SIDES[table]}
+            ), noted AS ({changes_of("changed")})
             SELECT (SELECT id FROM page ORDER BY id DESC LIMIT 1) AS last, (SELECT count(*) FROM changed) AS changed""",  # noqa: S608
         erasure.tenant,
         after,

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from asyncpg import Range, Record
 
@@ -163,43 +162,3 @@ async def raise_complete_sync(connection: Connection, key: LedgerKey) -> None:
         key.connector_id,
         key.sync_seq,
     )
-
-
-async def retire_unseen(connection: Connection, key: LedgerKey, now: datetime) -> list[UUID]:
-    """Retire the connector's references of older syncs; the pattern of each. What no sync sent is left alone."""
-    rows = await connection.fetch(
-        """UPDATE bi_reference SET retired_at = $4
-           WHERE tenant_id = $1 AND connector_id = $2 AND sync_seq >= 0 AND sync_seq < $3 AND retired_at IS NULL
-           RETURNING pattern_id""",
-        key.tenant_id,
-        key.connector_id,
-        key.sync_seq,
-        now,
-    )
-    return [row["pattern_id"] for row in rows]
-
-
-async def confirm_references(connection: Connection, key: LedgerKey, now: datetime) -> list[UUID]:
-    """References that this complete sync saw count from now; the pattern of each."""
-    rows = await connection.fetch(
-        """UPDATE bi_reference SET seen_at = $4
-           WHERE tenant_id = $1 AND connector_id = $2 AND sync_seq = $3 AND retired_at IS NULL
-           RETURNING pattern_id""",
-        key.tenant_id,
-        key.connector_id,
-        key.sync_seq,
-        now,
-    )
-    return [row["pattern_id"] for row in rows]
-
-
-async def retire_connector(connection: Connection, tenant: UUID, connector: UUID, now: datetime) -> list[UUID]:
-    """Retire all references of a deleted connector; the pattern of each."""
-    rows = await connection.fetch(
-        """UPDATE bi_reference SET retired_at = $3
-           WHERE tenant_id = $1 AND connector_id = $2 AND retired_at IS NULL RETURNING pattern_id""",
-        tenant,
-        connector,
-        now,
-    )
-    return [row["pattern_id"] for row in rows]

@@ -1,10 +1,14 @@
-"""Advisory locks of a transaction. Always taken in this order: tenants, connectors, spaces; each sorted."""
+"""Advisory locks of a transaction. Always taken in this order: tenants, connectors, spaces, windows; each sorted."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from hashlib import blake2b
 from uuid import UUID
 
+import asyncpg
+
 from libs.common.db import Connection
+from libs.common.errors import Unavailable
 from services.aggregator.rows import ConnectorKey
 
 
@@ -48,3 +52,25 @@ async def try_hold_space(connection: Connection, tenant: UUID, space: UUID) -> b
     """Be the only one who writes a space's statistics, or false at once."""
     key = _key("aggregator:space", tenant, space)
     return bool(await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", key))
+
+
+async def share_windows(connection: Connection, tenants: Iterable[UUID]) -> None:
+    """Keep the windows of these tenants' counters as they are until the transaction ends."""
+    await connection.execute(
+        "SELECT pg_advisory_xact_lock_shared(k) FROM unnest($1::bigint[]) AS k",
+        _keys("aggregator:window", ((tenant,) for tenant in tenants)),
+    )
+
+
+class Busy(Unavailable):
+    """Somebody counts for longer than one wants to wait."""
+
+
+async def hold_window(connection: Connection, tenant: UUID, patience: timedelta) -> None:
+    """Wait until nobody counts for a tenant, and let nobody begin. Raises Busy; the transaction is over then."""
+    await connection.execute("SELECT set_config('lock_timeout', $1, true)", str(patience // timedelta(milliseconds=1)))
+    try:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _key("aggregator:window", tenant))
+    except asyncpg.LockNotAvailableError as error:
+        raise Busy("Usage is being counted; try again.") from error
+    await connection.execute("SELECT set_config('lock_timeout', '0', true)")

@@ -1,7 +1,6 @@
 """Who may still do something: tenants that are not deleted, their staff."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
@@ -9,10 +8,10 @@ from uuid import UUID
 from libs.common.auth import Principal
 from libs.common.db import Connection, Database
 from libs.common.errors import Forbidden
+from libs.common.remembered import Remembered
 from services.gateway.store import tenants as store
 
 _BELIEVED: Final = 10.0
-_REMEMBERED: Final = 10_000
 
 
 class DeletedTenants:
@@ -21,25 +20,22 @@ class DeletedTenants:
     def __init__(self, database: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._monotonic = monotonic
-        self._living: OrderedDict[UUID, float] = OrderedDict()
+        self._living = Remembered[UUID, bool](monotonic)
 
     async def __call__(self, tenant: UUID) -> bool:
         """Whether a tenant is deleted. One that never was is not: its requests find nothing."""
-        if self._living.get(tenant, 0.0) > self._monotonic():
+        if self._living.get(tenant):
             return False
         asked = self._monotonic()
         async with self._database.tenant(tenant) as connection:
             if await store.is_deleted(connection, tenant):
                 return True
-        self._living[tenant] = asked + _BELIEVED
-        self._living.move_to_end(tenant)
-        while len(self._living) > _REMEMBERED:
-            self._living.popitem(last=False)
+        self._living.put(tenant, True, asked + _BELIEVED - self._monotonic())
         return False
 
     def forget(self, tenant: UUID) -> None:
         """Believe nothing of a tenant that was deleted here."""
-        self._living.pop(tenant, None)
+        self._living.forget(tenant)
 
 
 async def require_living(connection: Connection, tenant: UUID) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.db import Connection
+from libs.common.db import Connection, Pool
 from libs.common.settings import Environment
 from services.gateway.domain import Position
 from services.gateway.store.pages import behind
@@ -93,12 +93,9 @@ async def lock_connectors(connection: Connection, tenant: UUID) -> list[Connecto
     return [Connector(**row) for row in found]
 
 
-async def connector_facts(connection: Connection, tenant: UUID, connector: UUID) -> ConnectorFacts | None:
-    row = await connection.fetchrow(
-        "SELECT type, version FROM connector WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL",
-        tenant,
-        connector,
-    )
+async def connector_facts(api: Pool, tenant: UUID, connector: UUID) -> ConnectorFacts | None:
+    """Of one that is not deleted. One round trip: the function binds its own statement to the tenant."""
+    row = await api.fetchrow("SELECT type, version FROM connector_facts($1, $2)", tenant, connector)
     return ConnectorFacts(row["type"], row["version"]) if row else None
 
 

@@ -10,7 +10,8 @@ from libs.common.db import Connection
 from services.log_miner.warehouses.csv_records import LogLine, certain_start, parse_records
 from services.log_miner.warehouses.interface import Cursor, Position
 
-_CHUNK_BYTES = 512 * 1024
+# Some thousand records: what a batch costs once is little for each of them.
+_CHUNK_BYTES = 4 * 1024 * 1024
 _LONGEST_RECORD_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 256
 # Servers show modification times in whole seconds, and file systems lag.

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.sql import Dialect, TableName, matches
+from libs.common.sql import Dialect, matches
 from services.aggregator.domain import (
     LARGEST_COUNT,
     Recency,
     chart_key,
     claim_keys,
-    column_label,
     counted_moment,
     in_utc,
     match_key,
@@ -174,7 +173,3 @@ def test_ranges_hold_exactly_their_numbers(numbers: set[int]) -> None:
 def test_texts_are_storable() -> None:
     assert storable(None) is None
     assert storable("a\0b\ud800c") == "a\ufffdb\ufffdc"
-
-
-def test_columns_bear_the_last_part_of_their_table() -> None:
-    assert column_label(TableName(("shop", "public", "orders")), "id") == "orders.id"

@@ -1,5 +1,6 @@
 """The internal token: what goes in comes out, and nobody else can make one."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from libs.common.auth import AUDIENCE, ISSUER, InternalSigner, InternalVerifier, Principal
 from libs.common.errors import Forbidden, Unauthorized
+from libs.common.remembered import Remembered
 from libs.common.sealed import encode
 
 KEY = Ed25519PrivateKey.generate()
@@ -90,6 +92,36 @@ def test_keys_rotate() -> None:
     both = InternalVerifier.of({"k2": encode(new.public_key().public_bytes_raw()), "k1": PUBLIC})
     assert both.verify(SIGNER.mint(FULL)) == FULL
     assert both.verify(InternalSigner("k2", new).mint(FULL)) == FULL
+
+
+def test_a_remembered_token_is_refused_when_it_has_expired() -> None:
+    passed = [0.0]
+    verifier = replace(VERIFIER, _verified=Remembered[str, Principal](lambda: passed[0]))
+    old = replace(SIGNER, now=lambda: datetime.now(UTC) - timedelta(seconds=59)).mint(FULL)
+    assert verifier.verify(old) == FULL
+    passed[0] = 1.5
+    time.sleep(1.5)  # the library that checks the claim has a clock of its own
+    with pytest.raises(Unauthorized):
+        verifier.verify(old)
+
+
+def test_a_remembered_token_is_no_longer_good_where_its_key_was_taken_away() -> None:
+    token = SIGNER.mint(FULL)
+    assert VERIFIER.verify(token) == FULL
+    with pytest.raises(Unauthorized):
+        InternalVerifier.of({"k2": PUBLIC}).verify(token)
+
+
+def test_a_refused_token_is_not_remembered_and_remembered_ones_do_not_mix() -> None:
+    verifier = InternalVerifier.of({"k1": PUBLIC})
+    staff, other = SIGNER.mint(FULL), SIGNER.mint(replace(FULL, roles=frozenset()))
+    for _ in range(2):
+        assert verifier.verify(staff).roles == FULL.roles
+        assert verifier.verify(other).roles == frozenset()
+        with pytest.raises(Unauthorized):
+            verifier.verify(staff[:-4] + "AAAA")
+    assert len(verifier._verified) == 2
+    assert staff not in repr(verifier)
 
 
 def test_a_superuser_without_tenant_cannot_act_in_one() -> None:

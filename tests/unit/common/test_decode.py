@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -80,3 +81,40 @@ def test_an_unknown_tag_does_not_show_either() -> None:
     with pytest.raises(ValidationError) as caught:
         union(raw(f'{{"kind": "s3cret", "tenant": "{TENANT}"}}'.encode()))
     assert describe(caught.value) == "ValidationError: body: union_tag_invalid"
+
+
+STRUCTURED = "application/cloudevents+json"
+messages = st.tuples(
+    st.sampled_from([None, TENANT, OTHER]),
+    st.dictionaries(
+        st.sampled_from(["ce_tenant", "CE_TENANT", "ce_specversion", "content-type", "ce_id"]),
+        st.sampled_from([str(TENANT), str(OTHER), "1.0", "0.3", "", "application/json", STRUCTURED]),
+        max_size=4,
+    ),
+)
+
+
+@given(st.lists(messages, max_size=8))
+def test_a_message_is_read_as_if_there_had_been_none_before_it(batch: list[tuple[UUID | None, dict[str, str]]]) -> None:
+    """The decoder remembers what the last headers said."""
+
+    def read(decoder: Decoder[UsageRecompute], tenant: UUID | None, headers: dict[str, str]) -> object:
+        try:
+            record = decoder(raw(f'{{"tenant": "{tenant}"}}'.encode() if tenant else b"{}", headers))
+        except (EnvelopeError, ValidationError) as error:
+            return str(error)
+        return record.event, record.envelope
+
+    lasting: Decoder[UsageRecompute] = Decoder(USAGE_RECOMPUTE, UsageRecompute, None)
+    for tenant, headers in batch:
+        assert read(lasting, tenant, headers) == read(Decoder(USAGE_RECOMPUTE, UsageRecompute, None), tenant, headers)
+
+
+def test_a_structured_event_keeps_its_envelope() -> None:
+    body = (
+        f'{{"specversion": "1.0", "id": "e", "type": "t", "source": "/s", "time": "2026-03-18T15:30:00Z",'
+        f' "data": {{"tenant": "{TENANT}"}}}}'
+    )
+    record = decoder(raw(body.encode(), {"content-type": STRUCTURED}))
+    assert (record.envelope.id, record.sent_at) == ("e", datetime(2026, 3, 18, 15, 30, tzinfo=UTC))
+    assert decoder(raw(IN_BODY)).said_at == datetime.fromtimestamp(1_700_000_000, UTC)

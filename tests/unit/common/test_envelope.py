@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -6,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.envelope import Envelope, EnvelopeError, event_type, is_structured, new_envelope, open_message
+from libs.common.envelope import (
+    NO_TENANT,
+    Envelope,
+    EnvelopeError,
+    HeaderWriter,
+    MarkReader,
+    event_type,
+    header_map,
+    is_structured,
+    marks_of,
+    new_envelope,
+    open_message,
+)
 from libs.common.events import AuditRecorded, BiQueryScraped, UsageRecompute
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
@@ -128,3 +141,62 @@ def test_plain_json() -> None:
 def test_refused(headers: list[tuple[str, bytes | None]], value: bytes) -> None:
     with pytest.raises(EnvelopeError):
         open_message(headers, value, "f")
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-z0-9]{1,12}x\Z"), st.text(), max_size=3), st.booleans(), st.booleans())
+def test_headers_written_at_once_are_those_of_each(extensions: dict[str, str], traced: bool, stored: bool) -> None:
+    event = UsageRecompute(tenant=TENANT)
+    write = HeaderWriter("/s", AT, TRACE if traced else None)
+    more = extensions | ({"traceparent": TRACE.replace("b7", "b8")} if stored else {})
+    wanted = new_envelope(event, source="/s", at=AT, traceparent=TRACE if traced else None, extensions=more)
+    for _ in range(2):
+        found = Envelope.from_headers(write(event, more))
+        assert replace(found, id=wanted.id) == wanted
+        assert UUID(found.id).version == 4
+
+
+def test_headers_written_at_once_have_ids_of_their_own() -> None:
+    write = HeaderWriter("/s", AT, None)
+    events = [UsageRecompute(tenant=TENANT), UsageRecompute(tenant=UUID(int=5)), UsageRecompute(tenant=TENANT)]
+    envelopes = [Envelope.from_headers(write(event, {})) for event in events]
+    assert len({each.id for each in envelopes}) == 3
+    assert [each.tenant for each in envelopes] == [event.tenant for event in events]
+
+
+names = st.sampled_from(
+    ["content-type", "Content-Type", "ce_specversion", "ce_tenant", "CE_Tenant", "ce_time", "traceparent", "x"]
+)
+header_lists = st.lists(st.tuples(names, st.none() | st.binary(max_size=3)), max_size=9)
+
+
+def _wanted(headers: list[tuple[str, bytes | None]]) -> tuple[bytes | None, ...]:
+    known = header_map(headers)
+    defaults = (b"application/json", b"1.0", NO_TENANT, None, None)
+    marks = ("content-type", "ce_specversion", "ce_tenant", "ce_time", "traceparent")
+    return tuple(known.get(name, default) for name, default in zip(marks, defaults, strict=True))
+
+
+_values = st.sampled_from([None, b"", b"1", b"2"])
+_tails = st.lists(st.tuples(names, _values), max_size=5)
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> list[list[tuple[str, bytes | None]]]:
+    """Headers of messages, most of which end as another one does."""
+    tails = draw(st.lists(_tails, min_size=1, max_size=3))
+    heads = st.lists(st.tuples(names, _values), max_size=3)
+    return draw(st.lists(st.builds(lambda head, tail: head + tail, heads, st.sampled_from(tails)), max_size=9))
+
+
+@given(_messages())
+def test_a_reader_reads_what_the_headers_of_each_message_say(messages: list[list[tuple[str, bytes | None]]]) -> None:
+    read = MarkReader()
+    for headers in messages:
+        assert read(tuple(headers)) == marks_of(headers) == _wanted(headers)
+
+
+def test_what_messages_have_in_common_is_read_once() -> None:
+    read = MarkReader()
+    common: list[tuple[str, bytes | None]] = [("ce_specversion", b"1.0"), ("ce_tenant", b"t")]
+    marks = [read((("ce_id", str(number).encode()), *common)) for number in range(4)]
+    assert marks[1] is marks[2] is marks[3]

@@ -1,3 +1,5 @@
+from unittest.mock import Mock
+
 from aiokafka import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,21 @@ def test_a_verdict_loses_no_record(case: list[tuple[int, Outcome | None]]) -> No
             assert outcome is HANDLED or at in verdict.bury
         else:
             assert at not in verdict.bury
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.integers(0, 2), st.integers(0, 3))
+def test_a_batch_without_trouble_is_judged_as_any_other(places: list[int], last: int, bad: int) -> None:
+    """The quick way for good batches leaves the same limits behind: the history goes on from it."""
+    limits = DeadLetterLimits(max_run=3, max_share=0.3, window=10, least=5)
+    batch = [raw(b"", partition=partition, offset=at) for at, partition in enumerate(places)]
+    at_once, one_by_one = gate(limits), gate(limits)
+    found = at_once.judge(batch, [HANDLED] * len(batch))
+    at_once.accept(found, Mock())
+    commit: dict[TopicPartition, int] = {}
+    for each in batch:
+        verdict = one_by_one.judge([each], [HANDLED])
+        one_by_one.accept(verdict, Mock())
+        commit |= verdict.commit
+    assert (found.commit, found.rewind, found.bury) == (commit, {}, [])
+    more = [raw(b"", partition=last, offset=100 + at) for at in range(bad)]
+    assert at_once.judge(more, [BAD] * bad).held == one_by_one.judge(more, [BAD] * bad).held

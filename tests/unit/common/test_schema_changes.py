@@ -4,8 +4,9 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 
 from libs.common.event_docs import MODELS, schema
-from libs.common.events import BiQueryScraped, TableRef
+from libs.common.events import BiQueryScraped
 from libs.common.schema_changes import breaking_changes
+from libs.common.scraped_shapes import TableRef
 
 
 def of(**fields: Any) -> dict[str, Any]:

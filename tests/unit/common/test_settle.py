@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -10,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Counter
 
-from libs.common.envelope import Envelope
 from libs.common.events import UsageRecompute
 from libs.common.failures import RetryPolicy
 from libs.common.records import InvalidRecord, InvalidRecords, Record
 from libs.common.settle import HANDLED, Bad, GaveUp, Patience, Settlement
+from tests.unit.common.kafka_records import raw
 
 TENANT = UUID(int=1)
 QUICK = RetryPolicy(first=0.001, cap=0.002, budget=0.05)
@@ -22,9 +21,8 @@ Batch = Sequence[Record[UsageRecompute]]
 
 
 def records(count: int) -> list[Record[UsageRecompute]]:
-    envelope = Envelope("e", "t", "s", None, TENANT)
-    event, at = UsageRecompute(tenant=TENANT), datetime.now(UTC)
-    return [Record(event, envelope, "t", 0, offset, at, None) for offset in range(count)]
+    event = UsageRecompute(tenant=TENANT)
+    return [Record(event, "t", raw(b"", offset=offset)) for offset in range(count)]
 
 
 def patience(policy: RetryPolicy = QUICK, stop: asyncio.Event | None = None) -> Patience:

@@ -11,7 +11,7 @@ from libs.common.events import ConnectorRef
 from libs.common.ids import bi_query_id
 from libs.common.sql import DefaultNames, Dialect
 from services.log_miner.api import outcome
-from services.log_miner.domain import MiningJob, Source, bi_queries
+from services.log_miner.domain import MiningJob, Recorder, Source
 from services.log_miner.warehouses import Execution
 
 _AT = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -40,7 +40,7 @@ def job(state: State = "running", **changes: object) -> MiningJob:
 def test_records_carry_what_happened_and_no_literals() -> None:
     sql = "/* user: eve */ SELECT o.total FROM orders o WHERE o.name = 'top secret' AND o.id = 4711"
     executions = [Execution("s:1", sql, "service", _AT), Execution("s:2", "SELECT 1", "service", _AT)]
-    first, second = bi_queries(executions, job(next_job_seq=5), _SOURCE)
+    first, second = Recorder(job(), _SOURCE, 5).records(executions)
     assert (first.job_seq, second.job_seq, first.sync_seq) == (5, 6, 7)
     assert first.id == bi_query_id(UUID(int=1), _SOURCE.connector.id, "query_log", "s:1")
     assert first.sql_text == "SELECT o.total FROM orders o WHERE o.name = ? AND o.id = ?"
@@ -86,6 +86,6 @@ def test_answers_of_a_request_whose_job_came_to_nothing(state: State, status: in
 )
 def test_reading_only_the_catalog_is_no_usage(sql: str, is_usage: bool) -> None:
     executions = [Execution("a:1", sql, "ada", _AT), Execution("a:2", "SELECT id FROM orders", "ada", _AT)]
-    records = bi_queries(executions, job(next_job_seq=5), _SOURCE)
+    records = Recorder(job(), _SOURCE, 5).records(executions)
     assert [record.resource_id for record in records] == (["a:1", "a:2"] if is_usage else ["a:2"])
     assert [record.job_seq for record in records] == list(range(5, 5 + len(records)))

@@ -1,0 +1,1 @@
+"""The processes between which requests go in the benchmark of the gateway."""

@@ -1,0 +1,1 @@
+"""What the generated query log is made of: dialects, names, statements, literals."""
