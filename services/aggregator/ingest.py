@@ -50,9 +50,11 @@ class Ingest:
         async with self._database.work() as connection:
             await self._begin(connection, batch.connectors())
             batch.rename(await self._erased.pseudonyms(connection, batch.people()))
-            versions = await self._store(connection, batch)
+            versions = await self._store_patterns(connection, batch)
+            inserted = await self._store_records(connection, batch)
             await self._settle(connection, batch)
-            await counters.apply(connection, now, {key.tenant_id for key in batch.connectors()})
+            tenants = {key.tenant_id for key in batch.connectors()}
+            await counters.apply(connection, now, tenants, inserted=inserted)
         self._stored.note(batch.patterns, versions)
         self._metrics.refused.inc(batch.refused)
         self._metrics.stored.inc(len(batch.records))
@@ -80,32 +82,34 @@ class Ingest:
         await locks.share_tenants(connection, {key.tenant_id for key in keys})
         await locks.hold_connectors(connection, keys)
 
-    async def _store(self, connection: Connection, batch: Batch) -> Versions:
+    async def _store_patterns(self, connection: Connection, batch: Batch) -> Versions:
         """The versions of the batch's patterns, which hold once the transaction is committed."""
-        now = self._clock()
-        await ingest.stage_records(connection, batch)
         versions = await ingest.versions(connection, batch.patterns)
         if lacking := self._stored.lacking(batch.patterns, versions):
             await ingest.stage_patterns(connection, lacking.values())
-            await ingest.insert_patterns(connection, now)
+            await ingest.insert_patterns(connection, self._clock())
             await ingest.insert_pattern_tables(connection)
             await ingest.insert_pattern_table_keys(connection)
             await ingest.insert_pattern_columns(connection)
             versions |= await ingest.versions(connection, lacking)
-        await self._store_records(connection, batch, now)
         return versions
 
-    async def _store_records(self, connection: Connection, batch: Batch, now: datetime) -> None:
+    async def _store_records(self, connection: Connection, batch: Batch) -> bool:
+        """Whether executions were inserted whose changes are not staged yet."""
+        now = self._clock()
+        await ingest.stage_records(connection, batch)
         known = await records.known(connection)
         if known.moved:
             await records.drop_outdated(connection)
             await records.remove_moved(connection)
-        if known.moved or known.executed:
-            await records.upsert_executions(connection, now)
-        else:
+        inserting = not (known.moved or known.executed)
+        if inserting:
             await records.insert_executions(connection, now)
+        else:
+            await records.upsert_executions(connection, now)
         if batch.has_references():
             await records.upsert_references(connection, now)
+        return inserting
 
     async def _settle(self, connection: Connection, batch: Batch) -> None:
         await ledger.add_numbers(connection, batch.numbers)

@@ -28,13 +28,17 @@ def prepare(arrivals: Sequence[Arrival], now: datetime, patterns: Patterns | Non
 
 def add(batch: Batch, arrivals: Iterable[Arrival], patterns: Iterable[Pattern | None], now: datetime) -> None:
     """Add arrivals with their patterns to a batch."""
+    # What was sent at once was said at the same moment, the very same object.
+    said, said_in_utc = None, now
     for (event, said_at), pattern in zip(arrivals, patterns, strict=True):
         if isinstance(event, SyncCompleted):
             key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
             batch.closings.append(Closing(key, event.count, event.complete))
         else:
             assert pattern is not None
-            _add(batch, event, pattern, said_at, now)
+            if said_at is not said:
+                said, said_in_utc = said_at, in_utc(said_at)
+            _add(batch, event, pattern, said_in_utc, now)
 
 
 def _add(batch: Batch, event: BiQueryScraped, pattern: Pattern, said_at: datetime, now: datetime) -> None:
@@ -51,7 +55,7 @@ def _add(batch: Batch, event: BiQueryScraped, pattern: Pattern, said_at: datetim
         numbers.stored.add(number)
     if id(pattern) not in batch.seen:
         _add_pattern(batch, pattern)
-    record = _record(event, origin, said_at if said_at.tzinfo is UTC else in_utc(said_at), moment, pattern.row.id)
+    record = _record(event, origin, said_at, moment, pattern.row.id)
     key = (origin.tenant, record.id)
     before = batch.records.setdefault(key, record)
     if before is not record and _rank(before) <= _rank(record):

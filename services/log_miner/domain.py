@@ -64,9 +64,11 @@ class Recorder:
     source: Source
     number: int
     _ids: ResourceIds = field(init=False)
+    _dialect: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._ids = ResourceIds(self.job.tenant, self.job.connector_id)
+        self._dialect = self.source.dialect.value
 
     def records(self, executions: Iterable[Execution]) -> list[BiQueryScraped]:
         """Of each execution but those that read only the catalog, which is no usage."""
@@ -91,7 +93,7 @@ class Recorder:
             id=self._ids(RESOURCE_TYPE, execution.resource_id),
             environment=self.source.environment,
             connector=self.source.connector,
-            dialect=self.source.dialect.value,
+            dialect=self._dialect,
             job_id=self.job.id,
             sync_seq=self.job.sync_seq,
             job_seq=self.number,

@@ -22,9 +22,10 @@ class RecordSender:
     publisher: Publisher
 
     async def send(self, job: CollectingJob, records: Sequence[Traced]) -> None:
-        """Acknowledged by the broker when this returns. Raises PublishFailed."""
+        """The job's records; acknowledged by the broker when this returns. Raises PublishFailed."""
         key = record_key(job.tenant, job.connector_id)
-        messages = [(key, record, _extensions(record, traceparent)) for record, traceparent in records]
+        job_id = str(job.id)
+        messages = [(key, record, _extensions(job_id, record, traceparent)) for record, traceparent in records]
         await self.publisher.send_many(BI_QUERY_SCRAPED, messages)
 
     async def send_closing(self, job: CollectingJob) -> None:
@@ -43,7 +44,9 @@ def _trace(traceparent: str | None) -> dict[str, str]:
     return {"traceparent": traceparent} if traceparent else {}
 
 
-def _extensions(record: BiQueryScraped, traceparent: str | None) -> dict[str, str]:
+def _extensions(job_id: str, record: BiQueryScraped, traceparent: str | None) -> dict[str, str]:
     """What places a record in its job although its body may be unreadable, and its trace."""
-    numbers = {"jobid": str(record.job_id), "syncseq": str(record.sync_seq), "jobseq": str(record.job_seq)}
-    return numbers | _trace(traceparent)
+    numbers = {"jobid": job_id, "syncseq": str(record.sync_seq), "jobseq": str(record.job_seq)}
+    if traceparent:
+        numbers["traceparent"] = traceparent
+    return numbers

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.db import Connection
-from services.aggregator.store import dirt, locks
+from services.aggregator.store import dirt, locks, records
 from services.aggregator.store.counter_sql import LABELS, USER_KEY, key_of
 
 STAGED: Final = "SELECT * FROM stage_change"
@@ -156,10 +156,15 @@ _SPENT: Final = {
 }
 
 
-async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID]) -> None:
-    """Mark and count what this transaction changed. The last thing that it does but for its commit."""
+async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID], *, inserted: bool = False) -> None:
+    """Mark and count what this transaction changed. The last thing that it does but for its commit.
+
+    `inserted`: whether staged executions were inserted.
+    """
     await locks.share_windows(connection, tenants)
     grown = [(row["tenant_id"], row["product_id"]) for row in await connection.fetch(_MAP)]
+    if inserted:
+        await records.note_inserted(connection)
     await dirt.mark_touched(connection, grown, now)
     if grown:
         await connection.execute(

@@ -108,9 +108,22 @@ async def insert_executions(connection: Connection, now: datetime) -> None:
            FROM stage_record WHERE executed_at IS NOT NULL""",
         now,
     )
+
+
+async def note_inserted(connection: Connection) -> None:
+    """Stage as changes what `insert_executions` stored, as far as it is of a product: most of a log may be of none.
+
+    Products of the batch's patterns must be known by now.
+    """
     await connection.execute(
-        f"""{_NOTE} SELECT tenant_id, pattern_id, 1, executed_at, executed_by, execution_count, NULL
-            FROM stage_record WHERE executed_at IS NOT NULL"""  # noqa: S608
+        f"""{_NOTE} SELECT s.tenant_id, s.pattern_id, 1, s.executed_at, s.executed_by, s.execution_count, NULL
+            FROM stage_record s
+            JOIN (SELECT tenant_id, pattern_id
+                  FROM (SELECT DISTINCT tenant_id, pattern_id FROM stage_record) AS said
+                  WHERE EXISTS (SELECT FROM product_pattern p
+                                WHERE p.tenant_id = said.tenant_id AND p.pattern_id = said.pattern_id OFFSET 0)
+            ) AS d ON d.tenant_id = s.tenant_id AND d.pattern_id = s.pattern_id
+            WHERE s.executed_at IS NOT NULL"""  # noqa: S608
     )
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+from msgspec import Struct
 
 from libs.common.collecting.check import Step as Step
 from libs.common.collecting.places import Cursor as Cursor
@@ -25,19 +27,22 @@ class WarehouseError(BadGateway):
         self.passing = passing
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True, gc=False):
     """One execution of one statement, or `count` of them. Its text may hold literals and never leaves the process.
 
     `executed_at` of several is the moment by which they had run; the comment around their text is one's of them.
+    A struct, because there are millions of them; the text does not show in its repr.
     """
 
     resource_id: str
-    statement: str = field(repr=False)
+    statement: str
     user: str | None
     executed_at: datetime
     count: int = 1
     own_comment: bool = True
+
+    def __repr__(self) -> str:
+        return f"Execution(resource_id={self.resource_id!r}, user={self.user!r}, count={self.count})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which lines of a Postgres csvlog are executions, and of what. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -87,24 +87,26 @@ class LineReader:
     undated: int = 0
     _begun: dict[str, Execution] = field(default_factory=dict)
 
-    def read(self, lines: Iterable[LogLine]) -> Iterator[Execution]:
+    def read(self, lines: Iterable[LogLine]) -> list[Execution]:
         """The executions that these lines tell of; what is still open at the end counts."""
+        found: list[Execution] = []
         for line in lines:
             if line.database == self.database:
-                yield from self._read(line)
-        yield from self._begun.values()
+                self._read(line, found)
+        found += self._begun.values()
         self._begun.clear()
+        return found
 
-    def _read(self, line: LogLine) -> Iterator[Execution]:
-        begun = self._begun.pop(line.session_id, None)
+    def _read(self, line: LogLine, found: list[Execution]) -> None:
+        begun = self._begun.pop(line.session_id, None) if self._begun else None
         if begun and line.severity not in ("ERROR", "FATAL", "PANIC"):
-            yield begun
+            found.append(begun)
         if line.severity != "LOG" or line.user in self.excluded_users:
             return
         if ran := _RAN.fullmatch(line.message):
             execution = self._execution(line, ran[2], timedelta(milliseconds=float(ran[1])))
             if execution:
-                yield execution
+                found.append(execution)
         elif (start := _BEGAN.fullmatch(line.message)) and (execution := self._execution(line, start[1])):
             self._begun[line.session_id] = execution
 

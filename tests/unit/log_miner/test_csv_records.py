@@ -4,9 +4,10 @@ import io
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.log_miner.warehouses import csv_records
 from services.log_miner.warehouses.csv_records import LogLine, certain_start, parse_records
 
 _TIME = "2026-11-21 09:31:25.475 UTC"
@@ -91,6 +92,31 @@ def test_a_torn_record_takes_no_later_one_along(said: str, torn_at: int) -> None
     found = parse_records(torn + b"\n" + written([record(2, said), record(3, "later")]))
     assert found.unreadable == 1
     assert [(line.line_num, line.message) for line in found.lines] == [(2, said), (3, "later")]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A log that was cut, torn, overwritten or mixed with records that no user wrote."""
+    users = st.sampled_from(["ada", "ada", "ada", "", 'we"ird'])
+    data = b""
+    for number in range(1, draw(st.integers(1, 8)) + 1):
+        fields = record(number, draw(message), user=draw(users), columns=draw(st.sampled_from([26, 26, 26, 24, 9])))
+        whole = written([fields])
+        data += (
+            whole[: draw(st.integers(0, len(whole)))] + draw(st.sampled_from([b"", b"\n"]))
+            if draw(st.integers(0, 5)) == 0
+            else whole
+        )
+    if data and draw(st.booleans()):
+        at = draw(st.integers(0, len(data) - 1))
+        data = data[:at] + draw(st.sampled_from([b'"', b"\n", b"\r", b",", b"\xff", b"\0", b'""', b'"\n"'])) + data[at:]
+    return data[draw(st.integers(0, 3)) :]
+
+
+@settings(max_examples=500)
+@given(damaged())
+def test_many_at_once_are_read_as_one_by_one(data: bytes) -> None:
+    assert parse_records(data) == csv_records._one_by_one(data)
 
 
 def test_where_a_record_certainly_starts() -> None:
