@@ -29,9 +29,9 @@ from libs.common.events import BiQueryScraped, BiQueryStored, ConnectorChanged, 
 from libs.common.scraped_reading import read_record
 from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED, BI_QUERY_STORED
+from services.log_miner.packing import unpack
 from services.log_miner.settings import Settings
-from services.log_miner.store import delete_unsent, unsent_batches
-from services.log_miner.unsent import unpack
+from services.log_miner.store import unsent
 from tests.support.platform import Platform
 
 
@@ -263,8 +263,8 @@ def caller(tenant: UUID, connector: UUID) -> Principal:
 
 async def stored_record_by_record(connection: Connection, tenant: UUID, job_id: UUID) -> list[BiQueryScraped]:
     """Put what waits to be sent into the table of the version before; the records."""
-    batches = await unsent_batches(connection, tenant, job_id)
-    await delete_unsent(connection, tenant, job_id)
+    batches = await unsent.batches(connection, tenant, job_id)
+    await unsent.delete(connection, tenant, job_id)
     traced = [(record, batch.traceparent) for batch in batches for record in unpack(batch.body)]
     await connection.executemany(
         "INSERT INTO unsent_record (tenant_id, job_id, job_seq, record, traceparent) VALUES ($1, $2, $3, $4, $5)",
