@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.harness import Result
 from bench.kafka import TOPIC, broker, fresh_topic, messages
-from libs.common.broker import MAX_MESSAGE_BYTES, Publisher, build_broker, physical_name
+from libs.common.broker import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Publisher, build_broker, physical_name
 from libs.common.clock import shifted_clock
 from libs.common.envelope import HeaderWriter
 from libs.common.events import BiQueryScraped
@@ -49,7 +49,7 @@ async def bare(settings: CommonSettings, ready: Ready) -> tuple[float, float]:
         acks="all",
         enable_idempotence=True,
         max_request_size=MAX_MESSAGE_BYTES,
-        max_batch_size=128 * 1024,
+        max_batch_size=MAX_BATCH_BYTES,
     )
     await producer.start()
     name = physical_name(settings, TOPIC.name)

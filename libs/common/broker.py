@@ -34,6 +34,8 @@ from libs.common.topics import Topic
 # Below the broker's own limit (1,048,588 for a batch): a batch that the broker refuses leaves a gap in
 # the sequence numbers of an idempotent producer, after which the partition takes nothing from it any more.
 MAX_MESSAGE_BYTES: Final = 1_000_000
+# A partition takes one batch at a time: what is sent at once under one key waits for a round trip per batch.
+MAX_BATCH_BYTES: Final = 512 * 1024
 _WINDOW: Final = 5_000
 _VALUE: Final = itemgetter(1)
 _BROKEN: Final = (OutOfOrderSequenceNumber, ProducerFenced, IllegalOperation, ProducerClosed)
@@ -68,7 +70,7 @@ def build_broker(settings: CommonSettings, service: str, *, graceful_timeout: fl
         # Longer than a restart of the broker takes.
         request_timeout_ms=60_000,
         max_request_size=MAX_MESSAGE_BYTES,
-        max_batch_size=128 * 1024,
+        max_batch_size=MAX_BATCH_BYTES,
         graceful_timeout=graceful_timeout,
         partitioner=_Partitioner(),
         ack_policy=AckPolicy.MANUAL,

@@ -11,7 +11,7 @@ from libs.common.clock import rfc3339
 from libs.common.envelope import Envelope, EnvelopeError, MarkReader, Marks, named_tenant, open_value
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
-from libs.common.scraped_reading import read_record
+from libs.common.scraped_reading import RecordReader
 from libs.common.topics import Topic
 
 
@@ -65,7 +65,7 @@ class Decoder(Generic[E]):
 
 def _reader(model: Any) -> Callable[[bytes], Any]:
     if model == BiQueryRecord:
-        return read_record
+        return RecordReader()
     adapter: TypeAdapter[Any] = model if isinstance(model, TypeAdapter) else TypeAdapter(model)
     return adapter.validate_json
 

@@ -6,9 +6,8 @@ from libs.common.db import Database
 from libs.common.erasure import Erasure
 from libs.common.events import BiQueryScraped
 from libs.common.scraped_reading import read_bi_query
-from services.log_miner import store, store_previous
-from services.log_miner.store import JOBS
-from services.log_miner.unsent import pack, unpack, written
+from services.log_miner.packing import pack, unpack, written
+from services.log_miner.store import JOBS, previous, unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +21,12 @@ class Rewriting:
         async with self.database.work() as connection:
             await JOBS.rename_requester(connection, erasure.tenant, erasure.name, erasure.pseudonym)
             name = written(erasure.name)
-            for batch in await store.lock_unsent_holding(connection, erasure.tenant, name):
+            for batch in await unsent.lock_holding(connection, erasure.tenant, name):
                 body = pack([renamed(record, erasure) for record in unpack(batch.body)])
-                await store.replace_unsent(connection, erasure.tenant, replace(batch, body=body))
-            for unsent in await store_previous.lock_holding(connection, erasure.tenant, name):
-                record = renamed(read_bi_query(unsent.record), erasure).model_dump_json()
-                await store_previous.replace(connection, erasure.tenant, replace(unsent, record=record))
+                await unsent.replace(connection, erasure.tenant, replace(batch, body=body))
+            for one in await previous.lock_holding(connection, erasure.tenant, name):
+                record = renamed(read_bi_query(one.record), erasure).model_dump_json()
+                await previous.replace(connection, erasure.tenant, replace(one, record=record))
         return True
 
 

@@ -20,13 +20,13 @@ from libs.common.events import BiQueryScraped
 from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
-from services.log_miner import store
 from services.log_miner.ahead import one_ahead
 from services.log_miner.domain import MiningJob, Recorder, Source
 from services.log_miner.metrics import MiningMetrics
+from services.log_miner.packing import pack
 from services.log_miner.sending import Sender
-from services.log_miner.store import PLACES, UnsentBatch
-from services.log_miner.unsent import pack
+from services.log_miner.store import PLACES, unsent
+from services.log_miner.store.unsent import UnsentBatch
 from services.log_miner.warehouses import WAREHOUSES, Batch, OpenWarehouse, Resolve, WarehouseError
 
 Prepared = tuple[Batch, list[BiQueryScraped]]
@@ -105,8 +105,8 @@ class _Run(Run[MiningJob]):
             await PLACES.move(connection, job.tenant, job.connector_id, batch.cursor)
             records = await without_erased(connection, self._mining.erased, records)
             if records:
-                unsent = UnsentBatch(job.id, job.next_job_seq, pack(records), trace_here)
-                await store.insert_unsent(connection, job.tenant, unsent)
+                batch_unsent = UnsentBatch(job.id, job.next_job_seq, pack(records), trace_here)
+                await unsent.insert(connection, job.tenant, batch_unsent)
         return records
 
     async def _send(self, records: Sequence[Traced]) -> None:

@@ -31,6 +31,7 @@ from tests.support.mining import (
     fresh_warehouse,
     miner_settings,
     register,
+    stored_record_by_record,
 )
 from tests.support.platform import Platform
 from tests.support.processes import eventually
@@ -224,7 +225,8 @@ async def test_a_job_of_a_deleted_tenant_tells_nothing_more(scene: Scene, ledger
     assert await scene.rows() == {}
 
 
-async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platform: Platform) -> None:
+@pytest.mark.parametrize("table", ["unsent_batch", "unsent_record"])
+async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platform: Platform, table: str) -> None:
     """Records that wait, that are read later, jobs that the person asked for."""
     asked = replace(caller(scene.tenant, scene.connector), username=scene.person)
     names = scene.miner.mining.erased
@@ -238,7 +240,10 @@ async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platfo
     with pytest.raises(Crash):
         await scene.interrupted_by(crash).run(scene.ref)
     before = ledger.numbers(scene.ref.id).total()
-    assert await holding(platform, scene.person) == ["unsent_batch"]
+    if table == "unsent_record":  # as the version before stored
+        async with scene.miner.database.work() as connection:
+            await stored_record_by_record(connection, scene.tenant, scene.ref.id)
+    assert await holding(platform, scene.person) == [table]
     event = UserErased(
         tenant=scene.tenant, sealed_name=names.sealed(scene.tenant, scene.person), pseudonym="erased:0123abcd"
     )
@@ -255,7 +260,7 @@ async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platfo
     late = {record.executed_by for number, record in records.items() if number > before}
     assert late == {"erased:0123abcd"}
     assert sorted(records) == list(range(1, STATEMENTS + 1))
-    print(f"ERASURE_MINING rows={STATEMENTS} before={before} named_after=0")
+    print(f"ERASURE_MINING table={table} rows={STATEMENTS} before={before} named_after=0")
     again = await scene.miner.miner.mine_connector(asked, await _another(scene, platform), uuid4())
     assert again.requested_by == "erased:0123abcd"
 

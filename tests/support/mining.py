@@ -23,12 +23,15 @@ from deploy.setup.bootstrap import with_database
 from libs.common.auth import Principal
 from libs.common.connector_copy import store_change
 from libs.common.connectors import settings_context
+from libs.common.db import Connection
 from libs.common.envelope import new_envelope
 from libs.common.events import BiQueryScraped, BiQueryStored, ConnectorChanged, SyncCompleted
 from libs.common.scraped_reading import read_record
 from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED, BI_QUERY_STORED
+from services.log_miner.packing import unpack
 from services.log_miner.settings import Settings
+from services.log_miner.store import unsent
 from tests.support.platform import Platform
 
 
@@ -256,3 +259,15 @@ async def register(
 
 def caller(tenant: UUID, connector: UUID) -> Principal:
     return Principal(tenant=tenant, subject="ada", username="ada", connector_id=connector, connector_version=1)
+
+
+async def stored_record_by_record(connection: Connection, tenant: UUID, job_id: UUID) -> list[BiQueryScraped]:
+    """Put what waits to be sent into the table of the version before; the records."""
+    batches = await unsent.batches(connection, tenant, job_id)
+    await unsent.delete(connection, tenant, job_id)
+    traced = [(record, batch.traceparent) for batch in batches for record in unpack(batch.body)]
+    await connection.executemany(
+        "INSERT INTO unsent_record (tenant_id, job_id, job_seq, record, traceparent) VALUES ($1, $2, $3, $4, $5)",
+        [(tenant, job_id, record.job_seq, record.model_dump_json(), trace) for record, trace in traced],
+    )
+    return [record for record, _ in traced]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.events import MAX_COUNT, BiQueryScraped, ColumnUse, ConnectorRef, TableRef
-from services.log_miner.unsent import pack, unpack, written
+from services.log_miner.packing import pack, unpack, written
 
 _CONNECTOR = ConnectorRef(id=UUID(int=3), type="postgres", name='shop "é𝄞" \\ \x00')
 text = st.text(st.sampled_from('ab"\\\n\x00\x7f\u2028é𝄞/') | st.characters(codec="utf-8"), max_size=20)

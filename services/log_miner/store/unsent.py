@@ -1,16 +1,10 @@
-"""SQL of log_miner: its tables of jobs and places, and the batches not yet sent, one function per statement."""
+"""SQL on the batches that are not yet sent, one function per statement."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from libs.common.collecting.places import Places
-from libs.common.collecting.table import JobTable
 from libs.common.db import Connection
-from services.log_miner.domain import MiningJob
-
-JOBS: Final = JobTable("mining_job", MiningJob)
-PLACES: Final = Places("mining")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +17,7 @@ class UnsentBatch:
     traceparent: str | None = None
 
 
-async def insert_unsent(connection: Connection, tenant: UUID, batch: UnsentBatch) -> None:
+async def insert(connection: Connection, tenant: UUID, batch: UnsentBatch) -> None:
     await connection.execute(
         """INSERT INTO unsent_batch (tenant_id, job_id, first_job_seq, body, traceparent)
         VALUES ($1, $2, $3, $4, $5)""",
@@ -35,7 +29,7 @@ async def insert_unsent(connection: Connection, tenant: UUID, batch: UnsentBatch
     )
 
 
-async def unsent_batches(connection: Connection, tenant: UUID, job_id: UUID) -> list[UnsentBatch]:
+async def batches(connection: Connection, tenant: UUID, job_id: UUID) -> list[UnsentBatch]:
     """What the last run left, in order."""
     found: list[Any] = await connection.fetch(
         """SELECT job_id, first_job_seq, body, traceparent FROM unsent_batch
@@ -46,12 +40,12 @@ async def unsent_batches(connection: Connection, tenant: UUID, job_id: UUID) -> 
     return [UnsentBatch(**dict(row)) for row in found]
 
 
-async def delete_unsent(connection: Connection, tenant: UUID, job_id: UUID) -> None:
+async def delete(connection: Connection, tenant: UUID, job_id: UUID) -> None:
     """The broker has them."""
     await connection.execute("DELETE FROM unsent_batch WHERE tenant_id = $1 AND job_id = $2", tenant, job_id)
 
 
-async def lock_unsent_holding(connection: Connection, tenant: UUID, text: str) -> list[UnsentBatch]:
+async def lock_holding(connection: Connection, tenant: UUID, text: str) -> list[UnsentBatch]:
     """A tenant's batches in which a text stands."""
     found: list[Any] = await connection.fetch(
         """SELECT job_id, first_job_seq, body, traceparent FROM unsent_batch
@@ -62,7 +56,7 @@ async def lock_unsent_holding(connection: Connection, tenant: UUID, text: str) -
     return [UnsentBatch(**dict(row)) for row in found]
 
 
-async def replace_unsent(connection: Connection, tenant: UUID, batch: UnsentBatch) -> None:
+async def replace(connection: Connection, tenant: UUID, batch: UnsentBatch) -> None:
     await connection.execute(
         "UPDATE unsent_batch SET body = $4 WHERE tenant_id = $1 AND job_id = $2 AND first_job_seq = $3",
         tenant,
