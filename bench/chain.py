@@ -57,7 +57,8 @@ class Watch:
         """A line for each process."""
         spent = {name: cpu_seconds(pid) - self.before[name] for name, pid in self.pids.items()}
         return [
-            f"CHAIN process={name} cpu_s={cpu:.1f} cores={cpu / seconds:.2f} peak_mb={self.peak.get(name, 0) / 1e6:.0f}"
+            f"CHAIN process={name} cpu_s={cpu:.1f} cpu_us_a_row={cpu / ROWS * 1e6:.1f} cores={cpu / seconds:.2f} "
+            f"peak_mb={self.peak.get(name, 0) / 1e6:.0f}"
             for name, cpu in spent.items()
         ]
 
@@ -119,7 +120,10 @@ async def _chain(stack: Stack) -> list[Result]:
         job, read = await _finished(gateway, await gateway.post(path, prefer="respond-async"), began)
         took = time.monotonic() - began
         watching.cancel()
-    print(f"CHAIN rows={ROWS} log_mb={size / 1e6:.0f} read_s={read:.1f} stored_s={took:.1f} state={job['state']}")
+    print(
+        f"CHAIN rows={ROWS} log_mb={size / 1e6:.0f} read_s={read:.1f} read_us_a_row={read / ROWS * 1e6:.1f} "
+        f"stored_s={took:.1f} state={job['state']}"
+    )
     print(*watch.lines(took), *await _slowest(stack), sep="\n")
     if job["state"] != "completed" or job["rows_upserted"] < ROWS:
         raise RuntimeError(f"the chain lost rows: {job}")

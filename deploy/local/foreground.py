@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import time
+from collections.abc import Callable
 
 from deploy.local.console import Follower, follow, say
 from deploy.local.family import kill_tree
@@ -10,13 +12,15 @@ from deploy.local.supervisor import Stack
 from libs.common.services import SERVICES
 
 INTERRUPTED = 130
+SAME_SIGNAL_SECONDS = 0.3
 
 
 async def run(stack: Stack, show_output: bool) -> None:
     """Start, print the addresses, and stop in order at SIGINT or SIGTERM. Raises LocalStackError."""
-    stopping = asyncio.Event()
+    interrupts = Interrupts()
+    stopping = interrupts.stopping
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, stopping, stack)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, interrupts, stack)
     output = asyncio.create_task(follow(followers(stack) if show_output else []))
     try:
         if await started(stack, stopping):
@@ -30,10 +34,28 @@ async def run(stack: Stack, show_output: bool) -> None:
         output.cancel()
 
 
-def on_signal(stopping: asyncio.Event, stack: Stack) -> None:
-    """The first signal stops in order; the second one kills everything and leaves."""
-    if not stopping.is_set():
-        stopping.set()
+class Interrupts:
+    """The first signal stops in order; a second one kills everything and leaves.
+
+    One Ctrl-C may arrive twice: a child that is just being forked shares the pipe by which Python hears of signals.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stopping = asyncio.Event()
+        self._clock = clock
+        self._first = 0.0
+
+    def again(self) -> bool:
+        """Note a signal; whether somebody insists."""
+        if not self.stopping.is_set():
+            self._first = self._clock()
+            self.stopping.set()
+        return self._clock() - self._first > SAME_SIGNAL_SECONDS
+
+
+def on_signal(interrupts: Interrupts, stack: Stack) -> None:
+    """What Ctrl-C does."""
+    if not interrupts.again():
         return
     say("interrupted again: killing everything")
     for supervised in stack.known.values():
