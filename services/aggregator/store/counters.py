@@ -44,7 +44,7 @@ WITH found AS MATERIALIZED (
     ON CONFLICT (tenant_id, pattern_id, product_id) DO UPDATE SET labels = excluded.labels
     RETURNING new.tenant_id, new.product_id, old.labels IS NOT NULL AS grown
 )
-SELECT DISTINCT tenant_id, product_id FROM mapped WHERE grown"""  # noqa: S608
+SELECT DISTINCT tenant_id, product_id FROM mapped WHERE grown AND $1"""  # noqa: S608
 
 # Products of a pattern. Laterals with an offset are looked up by index for each row: the planner knows nothing of how
 # much is staged, and joins row by row where it expects little.
@@ -162,7 +162,7 @@ async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID], 
     `inserted`: whether staged executions were inserted.
     """
     await locks.share_windows(connection, tenants)
-    grown = [(row["tenant_id"], row["product_id"]) for row in await connection.fetch(_MAP)]
+    grown = [(row["tenant_id"], row["product_id"]) for row in await connection.fetch(_MAP, True)]  # see records.known
     if inserted:
         await records.note_inserted(connection)
     await dirt.mark_touched(connection, grown, now)

@@ -41,9 +41,13 @@ CREATE TEMP TABLE IF NOT EXISTS stage_column (
 """
 
 
+# A plan that is kept was made for the tables as they were: one made for empty ones reads them whole when they are full.
+_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan;"
+
+
 async def open_staging(connection: Connection) -> None:
-    """Make the session's staging tables; they stay for its next batches."""
-    await connection.execute(_STAGING)
+    """Make the session's staging tables; they stay for its next batches. Statements are planned for what is there."""
+    await connection.execute(_STAGING + _PLANS)
 
 
 async def _copy(connection: Connection, table: str, kind: type[NamedTuple], rows: Iterable[tuple[object, ...]]) -> None:

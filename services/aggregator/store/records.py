@@ -56,16 +56,20 @@ class Known(NamedTuple):
 
 
 async def known(connection: Connection) -> Known:
-    """Look each staged resource up by its key: a join would read all that is stored, however much that is."""
+    """Look each staged resource up by its key: a join would read all that is stored, however much that is.
+
+    The parameter is there because the server keeps the plan of a statement without one, also that for empty tables.
+    """
     row = await connection.fetchrow(
         """SELECT EXISTS (
-               SELECT FROM stage_record AS s WHERE CASE WHEN s.executed_at IS NULL
+               SELECT FROM stage_record AS s WHERE $1 AND CASE WHEN s.executed_at IS NULL
                THEN EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
                ELSE EXISTS (SELECT FROM bi_reference WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0) END
            ) AS moved, EXISTS (
                SELECT FROM stage_record AS s WHERE s.executed_at IS NOT NULL
                  AND EXISTS (SELECT FROM query_log WHERE tenant_id = s.tenant_id AND id = s.id OFFSET 0)
-           ) AS executed"""
+           ) AS executed""",
+        True,
     )
     assert row is not None
     return Known(*row)
