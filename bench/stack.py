@@ -2,8 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,18 +19,27 @@ _PORTS = [name for name in LocalSettings.model_fields if name.endswith("_port")]
 def settings_of(state_dir: Path) -> LocalSettings:
     """Free ports for everything; servers are unpacked where the project keeps them."""
     chosen = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
-    return LocalSettings(state_dir=state_dir, kafka_heap="512m", **chosen)  # type: ignore[arg-type]
+    return LocalSettings.model_validate({"state_dir": state_dir, **chosen})
+
+
+@contextmanager
+def own_state() -> Iterator[Path]:
+    """A state directory that is gone afterwards, with what lies elsewhere in its name."""
+    state_dir = Path(tempfile.mkdtemp(prefix="tidemark-bench-"))
+    try:
+        yield state_dir
+    finally:
+        remove_state(state_dir)
+        state_dir.rmdir()
 
 
 @asynccontextmanager
 async def own_stack(only: Collection[str]) -> AsyncIterator[Stack]:
     """The named processes, ready."""
-    state_dir = Path(tempfile.mkdtemp(prefix="tidemark-bench-"))
-    try:
-        async with Stack(settings_of(state_dir), only, say=lambda _: None) as stack:
+    with own_state() as state_dir:
+        settings = settings_of(state_dir).model_copy(update={"kafka_heap": "512m"})
+        async with Stack(settings, only, say=lambda _: None) as stack:
             yield stack
-    finally:
-        remove_state(state_dir)
 
 
 def tree(pid: int) -> list[psutil.Process]:

@@ -10,20 +10,16 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from bench.harness import Result
-from bench.stack import memory, tree
+from bench.stack import memory, own_state, settings_of, tree
 from deploy.local.family import runs
-from deploy.local.infrastructure import remove_state
 from deploy.local.plan import Stage
-from deploy.local.ports import free_ports
 from deploy.local.run_files import RunFiles, wait_until
 from deploy.local.settings import PROJECT, LocalSettings, setting_of
 from deploy.local.supervisor import Stack
@@ -41,12 +37,6 @@ class Run:
     gone: float
     resident: Mapping[str, float]
     proportional: Mapping[str, float]
-
-
-def _settings(state_dir: Path) -> LocalSettings:
-    names = [name for name in LocalSettings.model_fields if name.endswith("_port")]
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    return LocalSettings.model_validate({"state_dir": state_dir, **ports})
 
 
 def _environment(settings: LocalSettings) -> dict[str, str]:
@@ -102,13 +92,9 @@ async def _one_by_one(settings: LocalSettings) -> float:
 
 def _lives() -> tuple[Run, Run, float]:
     """A cold life, a warm one, and the seconds that a warm start one by one takes."""
-    state_dir = Path(tempfile.mkdtemp(prefix="tidemark-startup-"))
-    settings = _settings(state_dir)
-    try:
+    with own_state() as state_dir:
+        settings = settings_of(state_dir)
         return _run(settings), _run(settings), asyncio.run(_one_by_one(settings))
-    finally:
-        remove_state(state_dir)
-        state_dir.rmdir()
 
 
 def measure() -> list[Result]:
