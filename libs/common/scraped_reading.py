@@ -8,9 +8,8 @@ Most of a record's bytes are those of another one: its statement, tables, column
 what they said. So they are not read again, and records of one statement share their parts.
 """
 
-from collections.abc import Hashable
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, MsgspecError, Raw, Struct
@@ -18,6 +17,7 @@ from msgspec.json import Decoder
 from pydantic import BaseModel, Field, TypeAdapter
 
 from libs.common import scraped, scraped_shapes
+from libs.common.recent import Recent
 from libs.common.scraped import (
     MAX_COUNT,
     BiQueryRecord,
@@ -35,10 +35,9 @@ _shape: Final[TypeAdapter[Any]] = TypeAdapter(_Shape)
 _record: Final[Decoder[BiQueryRecord]] = Decoder(BiQueryRecord)
 _REFUSED: Final = (MsgspecError, UnicodeDecodeError, RecursionError)
 
-
-_Key = TypeVar("_Key", bound=Hashable)
 _Said = TypeVar("_Said")
-_LIMIT: Final = 8192
+_ENTRIES: Final = 8192  # of each of two generations
+_BYTES: Final = 16 * 1024 * 1024
 _LONGEST: Final = 8192
 _NULL: Final = Raw(b"null")
 _EMPTY: Final = Raw(b"[]")
@@ -70,20 +69,6 @@ class _BiQuery(Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", ta
     columns: Raw = _EMPTY
 
 
-class _Remembered(Generic[_Key, _Said]):
-    """What bytes said. Bounded; starts afresh when full."""
-
-    def __init__(self) -> None:
-        self._known: dict[_Key, _Said] = {}
-        self.get = self._known.get
-
-    def put(self, key: _Key, said: _Said, length: int) -> None:
-        if length <= _LONGEST:
-            if len(self._known) >= _LIMIT:
-                self._known.clear()
-            self._known[key] = said
-
-
 _Parts = tuple[bytes, bytes, bytes]
 _Source = tuple[UUID, ConnectorRef, UUID | None]
 _Words = tuple[str | None, tuple[TableRef, ...], tuple[ColumnUse, ...]]
@@ -96,8 +81,8 @@ class RecordReader:
         self._record: Decoder[_BiQuery | SyncCompleted] = Decoder(_BiQuery | SyncCompleted)
         self._source: Decoder[_Source] = Decoder(_Source)
         self._words: Decoder[_Words] = Decoder(_Words)
-        self._sources: _Remembered[_Parts, _Source] = _Remembered()
-        self._said: _Remembered[_Parts, _Words] = _Remembered()
+        self._sources: Recent[_Parts, _Source] = Recent(_ENTRIES, _BYTES)
+        self._said: Recent[_Parts, _Words] = Recent(_ENTRIES, _BYTES)
 
     def __call__(self, body: bytes) -> BiQueryRecord:
         """A record of the topic. Raises pydantic.ValidationError."""
@@ -138,9 +123,11 @@ class RecordReader:
         )
 
 
-def _learn(known: _Remembered[_Parts, _Said], decoder: Decoder[_Said], parts: _Parts) -> _Said:
+def _learn(known: Recent[_Parts, _Said], decoder: Decoder[_Said], parts: _Parts) -> _Said:
     said = decoder.decode(b"[%b,%b,%b]" % parts)
-    known.put(parts, said, sum(map(len, parts)))
+    length = sum(map(len, parts))
+    if length <= _LONGEST:
+        known.put(parts, said, length)
     return said
 
 

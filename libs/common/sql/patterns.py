@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from libs.common.recent import Recent
 from libs.common.sql.anonymise import Scrubbed, cap, scrub
 from libs.common.sql.dialects import TRAITS, Dialect
 from libs.common.sql.names import ColumnRef, DefaultNames, TableName
-from libs.common.sql.recent import Recent
 from libs.common.sql.shapes import HOLE, fold_holes, shaper
 
 _LONGEST: Final = 16 * 1024

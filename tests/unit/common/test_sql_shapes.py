@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.recent import Recent
 from libs.common.sql import DefaultNames, Dialect, analyse, anonymise
 from libs.common.sql.anonymise import scrub
 from libs.common.sql.patterns import forget
-from libs.common.sql.recent import Recent
 from libs.common.sql.shapes import HOLE, shaper
 from tests.unit.common.sql_corpus import adversarial, soup
 
