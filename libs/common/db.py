@@ -1,6 +1,6 @@
 """Postgres access: two pools a service (request path and workers), transactions bound to a tenant."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
+from asyncpg.transaction import Transaction, TransactionState
 from opentelemetry import trace
 
 from libs.common.auth import Principal
@@ -25,7 +26,41 @@ else:
 
 Reset = Callable[[Connection], Awaitable[None]]
 _tracer = trace.get_tracer("tidemark.db")
-_BIND_ALL = "SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS setting (name, value)"
+
+
+def _literal(value: str) -> str:
+    """A text as a statement without parameters may hold it, whatever it says: nothing but hexadecimal digits."""
+    return f"convert_from(decode('{value.encode().hex()}', 'hex'), 'UTF8')"
+
+
+def _opening(settings: Mapping[str, str]) -> str:
+    """Begins a transaction and binds settings to it, in one turn to the server."""
+    bound = ", ".join(f"set_config('{name}', {_literal(value)}, true)" for name, value in settings.items())
+    return f"BEGIN; SELECT {bound}"
+
+
+class _Bound(Transaction):
+    """A transaction that is bound to settings from its first statement on, and forgets them at its end."""
+
+    __slots__ = ("_opening", "_owner")
+
+    def __init__(self, lent: Any, settings: Mapping[str, str]) -> None:
+        # What the pool lends is a proxy; nested transactions look for the outer one at the connection itself.
+        self._owner = lent._con
+        super().__init__(self._owner, None, False, False)
+        self._opening = _opening(settings)
+
+    async def start(self) -> None:
+        """As asyncpg's own start of an outermost transaction."""
+        if self._owner.is_in_transaction():
+            raise asyncpg.InterfaceError("a bound transaction is an outermost one")
+        self._owner._top_xact = self
+        try:
+            await self._owner.execute(self._opening)
+        except BaseException:
+            self._state = TransactionState.FAILED
+            raise
+        self._state = TransactionState.STARTED
 
 
 def _actor(caller: Principal, at: datetime) -> dict[str, str]:
@@ -80,8 +115,7 @@ class Database:
     async def tenant(self, tenant: UUID) -> AsyncIterator[Connection]:
         """One transaction of one tenant: rows of others neither show nor can be written."""
         with _tracer.start_as_current_span("db transaction"):
-            async with self.api.acquire() as connection, connection.transaction():
-                await connection.execute("SELECT set_config('app.tenant', $1, true)", str(tenant))
+            async with self.api.acquire() as connection, _Bound(connection, {"app.tenant": str(tenant)}):
                 yield connection
 
     @asynccontextmanager
@@ -90,8 +124,7 @@ class Database:
         `at`. Raises Forbidden where the caller has no tenant."""
         settings = {"app.tenant": str(caller.require_tenant()), **_actor(caller, at)}
         with _tracer.start_as_current_span("db transaction"):
-            async with self.api.acquire() as connection, connection.transaction():
-                await connection.execute(_BIND_ALL, list(settings), list(settings.values()))
+            async with self.api.acquire() as connection, _Bound(connection, settings):
                 yield connection
 
     @asynccontextmanager

@@ -87,16 +87,17 @@ def context_of(traceparent: str | None) -> context.Context:
 
 
 def _record_statement(query: LoggedQuery) -> None:
-    """A span per SQL statement. Its text holds `$n`, never a value."""
+    """A span per SQL statement. Its text holds `$n`, never a value: of what a transaction begins with, only BEGIN."""
     parent = trace.get_current_span()
     if not parent.is_recording():
         return
     end = time.time_ns()
+    text = "BEGIN" if query.query.startswith("BEGIN;") else query.query
     span = _tracer.start_span(
-        f"sql {query.query.split(None, 1)[0].lower()}",
+        f"sql {text.split(None, 1)[0].lower()}",
         kind=trace.SpanKind.CLIENT,
         start_time=end - int(query.elapsed * 1e9),
-        attributes={"db.system.name": "postgresql", "db.query.text": query.query[:2000]},
+        attributes={"db.system.name": "postgresql", "db.query.text": text[:2000]},
     )
     if query.exception is not None:
         span.set_status(trace.StatusCode.ERROR, type(query.exception).__name__)
