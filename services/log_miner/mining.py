@@ -77,7 +77,8 @@ class _Run(Run[MiningJob]):
         async with aclosing(one_ahead(self._prepared(log.batches(cursor, since), source))) as prepared:
             async for batch, records in prepared:
                 stored = await self._store(batch, records)
-                await self._send([(record, current_traceparent()) for record in stored])
+                trace_here = current_traceparent()
+                await self._send([(record, trace_here) for record in stored])
                 self._mining.metrics.lines.inc(batch.lines_read)
                 if self.job.cancel_requested:
                     return False
