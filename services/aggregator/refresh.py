@@ -41,12 +41,13 @@ class Refresh:
         self._pause = pause
 
     async def compute(self, connection: Connection, tenant: UUID, products: Sequence[UUID]) -> int:
-        """Write the statistics of products at the window's end, after `slide`; the caller holds their space or the
-        tenant's claims.
+        """Write the statistics of products at the window's end, after `slide`; how many. The caller holds their space
+        or the tenant's claims.
         """
         await locks.share_windows(connection, [tenant])
         since = await counter_build.window(connection, tenant)
-        assert since is not None, "slide comes first"
+        if since is None:  # the tenant was deleted since the slide, and its rows are being removed
+            return 0
         now = since + WINDOW
         found, doubtful = await stats.counted(connection, tenant, products, now, TOP_COLUMNS)
         if doubtful:
@@ -80,8 +81,8 @@ class Refresh:
         while True:
             async with self.counting(key.tenant_id, patience) as connection:
                 products = await counter_build.stale_products(connection, *key, BUILT_AT_ONCE)
-                await counter_build.build(connection, key.tenant_id, products)
-            if len(products) < BUILT_AT_ONCE:
+                built = await counter_build.build(connection, key.tenant_id, products)
+            if not built or len(products) < BUILT_AT_ONCE:
                 return
 
     async def aggregate(self, tenant: UUID, slug: str) -> int:

@@ -163,10 +163,14 @@ async def stale_products(connection: Connection, tenant: UUID, space: UUID, limi
     return [row["product_id"] for row in rows]
 
 
-async def build(connection: Connection, tenant: UUID, products: Sequence[UUID]) -> None:
-    """Build the counters of products from the rows. The caller holds the tenant's window or its claims."""
+async def build(connection: Connection, tenant: UUID, products: Sequence[UUID]) -> bool:
+    """Build the counters of products from the rows. The caller holds the tenant's window or its claims.
+
+    False where there is no window: the tenant is deleted, and its rows are being removed.
+    """
     since = await window(connection, tenant)
-    assert since is not None
+    if since is None:
+        return False
     # The version before this one doubts without the window's lock.
     await connection.execute(
         """SELECT FROM product_state WHERE tenant_id = $1 AND product_id = ANY($2::uuid[])
@@ -177,6 +181,7 @@ async def build(connection: Connection, tenant: UUID, products: Sequence[UUID]) 
     await forget(connection, tenant, products)
     await connection.execute(_PATTERNS, tenant, products)
     await connection.execute(_COUNTERS, tenant, products, since)
+    return True
 
 
 async def forget(connection: Connection, tenant: UUID, products: Sequence[UUID]) -> None:
