@@ -93,7 +93,7 @@ class KafkaNode(ManagedProcess):
                 PortClaim(self.controller_port, self.controller_port_setting),
             ),
             stop_budget=15.0,
-            ready_timeout=90.0,
+            ready_timeout=180.0,
         )
 
     async def ready(self) -> bool:

@@ -6,6 +6,7 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 SERVER_PORTS = range(20_000, 32_000)
+_given = set[int]()
 
 
 def port_is_free(port: int) -> bool:
@@ -23,12 +24,14 @@ def free_ports(count: int) -> list[int]:
     """Different ports that are free now, outside the range from which systems take the ports of clients.
 
     A client that tries again and again to reach a stopped server on a port of that range will one day be given the
-    very port by the system, be connected with itself, and keep the server from coming back.
+    very port by the system, be connected with itself, and keep the server from coming back. No port is given twice by
+    one process: whoever got it may not listen yet, or not listen for a while.
     """
     free: list[int] = []
     while len(free) < count:
         port = SERVER_PORTS[secrets.randbelow(len(SERVER_PORTS))]
-        if port not in free and port_is_free(port):
+        if port not in _given and port_is_free(port):
+            _given.add(port)
             free.append(port)
     return free
 

@@ -45,7 +45,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
     stop_budget: float = 10.0
-    ready_timeout: float = 60.0
+    ready_timeout: float = 180.0
 
 
 @dataclass(eq=False)

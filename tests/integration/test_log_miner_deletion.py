@@ -23,6 +23,7 @@ from services.log_miner.mining import Mining
 from services.log_miner.sending import Sender
 from services.log_miner.tenant_tables import TENANT_TABLES
 from services.log_miner.warehouses import postgres_files
+from tests.support.csvlog import logged
 from tests.support.mining import (
     Ledger,
     Warehouse,
@@ -146,7 +147,7 @@ async def scene(platform: Platform, miner: LogMiner, warehouse: Warehouse) -> Sc
     for number in range(STATEMENTS):
         await connection.execute(f"SELECT {number}")
     await connection.close()
-    await asyncio.sleep(0.3)
+    await logged(warehouse.url)
     job = await miner.miner.mine_connector(caller(tenant, connector), connector, uuid4())
     return Scene(miner, tenant, connector, person, JobRef(tenant, job.id))
 
@@ -197,12 +198,14 @@ async def test_a_tenant_deleted_under_a_running_job_leaves_nothing(scene: Scene,
 
     mining = scene.interrupted_by(deletion)
     await mining.run(scene.ref)
+    await ledger.caught_up()
     sent = ledger.numbers(scene.ref.id).total()
     await scene.miner.miner.jobs.requeue_lost()
     await scene.miner.mining.run(scene.ref)
     await scene.miner.miner.jobs.send_closings()
     await tenants.purge()
     assert await scene.rows() == {}
+    await ledger.caught_up()
     assert ledger.numbers(scene.ref.id).total() == sent < STATEMENTS
     later = Tenants(
         scene.miner.database, shifted_clock(SETTLED.total_seconds() + 1), TENANT_TABLES, CollectorRegistry()
@@ -215,11 +218,12 @@ async def test_a_tenant_deleted_under_a_running_job_leaves_nothing(scene: Scene,
 async def test_a_job_of_a_deleted_tenant_tells_nothing_more(scene: Scene, ledger: Ledger) -> None:
     """One that has been read and waits for its outcome repeats its closing record no more."""
     await scene.miner.mining.run(scene.ref)
+    await ledger.caught_up()
     closings = [each for each in ledger.closings if each.job_id == scene.ref.id]
     await scene.miner.tenants.follow([TenantChanged(tenant=scene.tenant, id=scene.tenant, version=2, deleted=True)])
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # longer than the pause between two closing records
     await scene.miner.miner.jobs.send_closings()
-    await asyncio.sleep(0.3)
+    await ledger.caught_up()
     assert len([each for each in ledger.closings if each.job_id == scene.ref.id]) <= max(len(closings), 1)
     await scene.miner.tenants.purge()
     assert await scene.rows() == {}
@@ -239,6 +243,7 @@ async def test_an_erased_person_is_not_sent(scene: Scene, ledger: Ledger, platfo
 
     with pytest.raises(Crash):
         await scene.interrupted_by(crash).run(scene.ref)
+    await ledger.caught_up()
     before = ledger.numbers(scene.ref.id).total()
     if table == "unsent_record":  # as the version before stored
         async with scene.miner.database.work() as connection:

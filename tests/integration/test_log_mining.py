@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from services.log_miner.app import build
+from tests.support.csvlog import begin_file, logged
 from tests.support.mining import (
     Answer,
     Client,
@@ -52,8 +53,10 @@ def client(platform: Platform, url: str) -> Client:
     return Client(platform, url, uuid4())
 
 
-async def mine(client: Client, connector: UUID, prefer: str = "wait=60", key: str = "") -> Answer:
-    await asyncio.sleep(0.3)  # the log collector writes behind the statements
+async def mine(
+    client: Client, warehouse: Warehouse, connector: UUID, prefer: str = "wait=280", key: str = ""
+) -> Answer:
+    await logged(warehouse.url)
     headers = {"Prefer": prefer} | ({"Idempotency-Key": key} if key else {})
     return await client("POST", f"/connectors/{connector}/query-log-mining", headers, connector=connector)
 
@@ -117,7 +120,7 @@ async def test_each_execution_counts_once_for_its_user(
     ended = datetime.now(UTC)
     connector = await register(platform, client.tenant, warehouse.settings(exclude_users=[users[2]]))
 
-    answer = await mine(client, connector)
+    answer = await mine(client, warehouse, connector)
 
     records = ledger.of(job_of(answer)).values()
     counted = Counter((record.executed_by or "", record.sql_text or "") for record in records)
@@ -134,11 +137,11 @@ async def test_each_execution_counts_once_for_its_user(
     assert len({record.resource_id for record in records}) == len(records)
     assert SECRET not in "".join(record.model_dump_json() for record in ledger.records)
 
-    assert (await mine(client, connector)).body == {"rows_upserted": 0}
+    assert (await mine(client, warehouse, connector)).body == {"rows_upserted": 0}
     connection = await warehouse.connect(users[0])
     await connection.execute("TABLE t")
     await connection.close()
-    assert (await mine(client, connector)).body == {"rows_upserted": 1}
+    assert (await mine(client, warehouse, connector)).body == {"rows_upserted": 1}
 
 
 async def test_rotation_loses_nothing(platform: Platform, client: Client, warehouse: Warehouse, ledger: Ledger) -> None:
@@ -150,12 +153,11 @@ async def test_rotation_loses_nothing(platform: Platform, client: Client, wareho
     for number in range(4):
         await connection.execute(f"SELECT {number}, 'in file {number}\nline two'")
         if number % 2:
-            await asyncio.sleep(1.1)  # file names are exact to the second
-            await admin.execute("SELECT pg_rotate_logfile()")
+            await begin_file(admin)
             await connection.execute("SELECT 'after the rotation'")
         if number:
-            seen += (await mine(client, connector)).body["rows_upserted"]
-    seen += (await mine(client, connector)).body["rows_upserted"]
+            seen += (await mine(client, warehouse, connector)).body["rows_upserted"]
+    seen += (await mine(client, warehouse, connector)).body["rows_upserted"]
     await connection.close()
     await admin.close()
     print(f"ROTATION statements=6 mined={seen}")
@@ -163,10 +165,10 @@ async def test_rotation_loses_nothing(platform: Platform, client: Client, wareho
 
 
 async def foreign_log(warehouse: Warehouse) -> str:
-    """A foreign table over the current csvlog, as an administrator sets it up; returns its name."""
+    """A foreign table over a csvlog begun for it, as an administrator sets it up; returns its name."""
     admin = await asyncpg.connect(warehouse.url)
     await admin.execute("SET log_min_duration_statement = -1")
-    path = await admin.fetchval("SELECT current_setting('data_directory') || '/' || pg_current_logfile('csvlog')")
+    path = await begin_file(admin)
     await admin.execute(
         "CREATE EXTENSION file_fdw; CREATE SERVER logs FOREIGN DATA WRAPPER file_fdw; CREATE SCHEMA log"
     )
@@ -193,7 +195,7 @@ async def test_a_foreign_table_counts_the_same(
     by_file = await register(platform, client.tenant, warehouse.settings(exclude_users=[reader]))
     # `auto` falls back to the table, since this role may not read files.
     by_table = await register(platform, client.tenant, warehouse.settings(username=reader, log_table=table))
-    answers = [await mine(client, by_file), await mine(client, by_table)]
+    answers = [await mine(client, warehouse, by_file), await mine(client, warehouse, by_table)]
     first, second = (
         sorted((r.resource_id, r.sql_text, r.executed_by, r.executed_at) for r in ledger.of(job_of(answer)).values())
         for answer in answers
@@ -201,7 +203,7 @@ async def test_a_foreign_table_counts_the_same(
     print(f"READERS files={len(first)} table={len(second)} expected={sum(wanted.values())}")
     assert first == second
     assert len(first) == sum(wanted.values())
-    assert (await mine(client, by_table)).body == {"rows_upserted": 0}
+    assert (await mine(client, warehouse, by_table)).body == {"rows_upserted": 0}
 
 
 async def test_missing_rights_are_named_with_what_grants_them(
@@ -209,7 +211,7 @@ async def test_missing_rights_are_named_with_what_grants_them(
 ) -> None:
     nobody = await warehouse.login("nobody")
     connector = await register(platform, client.tenant, warehouse.settings(username=nobody))
-    failed = await mine(client, connector)
+    failed = await mine(client, warehouse, connector)
     assert (failed.status, failed.body["code"], failed.body["cause"]) == (502, "mining_failed", "missing_right")
     assert failed.body["job"] == failed.headers["Location"]
     assert "GRANT pg_monitor" in failed.body["detail"]
@@ -227,7 +229,7 @@ async def test_missing_rights_are_named_with_what_grants_them(
     await admin.close()
     print(f"RIGHTS granted={len(granted)}")
     assert len(granted) == 2
-    assert (await mine(client, connector)).status == 200
+    assert (await mine(client, warehouse, connector)).status == 200
 
 
 async def test_a_log_table_that_may_not_be_read_is_named(
@@ -288,9 +290,9 @@ async def test_a_job_is_followed_listed_and_hidden_from_others(
     connector = await register(platform, client.tenant, warehouse.settings())
     ledger.answering = False
     try:
-        started = await mine(client, connector, "respond-async", "once")
-        again = await mine(client, connector, "wait=1", "once")
-        other = await mine(client, connector)
+        started = await mine(client, warehouse, connector, "respond-async", "once")
+        again = await mine(client, warehouse, connector, "wait=1", "once")
+        other = await mine(client, warehouse, connector)
     finally:
         ledger.answering = True
     assert (started.status, started.body["state"] in ("pending", "running")) == (202, True)
@@ -310,7 +312,7 @@ async def test_a_job_is_followed_listed_and_hidden_from_others(
 
     await eventually(cancelled)
     assert (await client("POST", f"{path}/cancel")).status == 200
-    done = await mine(client, connector)
+    done = await mine(client, warehouse, connector)
     assert done.status == 200
     over = await client("POST", f"{done.headers['Location']}/cancel")
     assert (over.status, over.body["code"]) == (409, "job_is_over")
@@ -324,7 +326,7 @@ async def test_a_job_is_followed_listed_and_hidden_from_others(
 
 async def test_what_cannot_be_mined_is_refused(platform: Platform, client: Client, warehouse: Warehouse) -> None:
     superset = await register(platform, client.tenant, {"type": "superset"})
-    refused = await mine(client, superset)
+    refused = await mine(client, warehouse, superset)
     assert (refused.status, refused.body["code"]) == (400, "not_a_warehouse")
     assert "postgres" in refused.body["detail"]
     assert (await client("POST", f"/connectors/{uuid4()}/query-log-mining")).status == 404
@@ -332,6 +334,6 @@ async def test_what_cannot_be_mined_is_refused(platform: Platform, client: Clien
     assert (await client("GET", "/mining-jobs/x")).status == 422
     assert (await client("GET", f"/mining-jobs/{uuid4()}")).status == 404
     known = await register(platform, client.tenant, warehouse.settings())
-    assert (await mine(client, known, "wait=x")).status == 400
+    assert (await mine(client, warehouse, known, "wait=x")).status == 400
     listed = await client("GET", f"/connectors/{known}/mining-jobs?cursor=x", connector=known)
     assert listed.status == 422

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from deploy.local.ports import free_port
+from deploy.local import ports
 
 
 @asynccontextmanager
@@ -36,4 +36,4 @@ async def served(app: FastAPI | ASGIApp, port: int) -> AsyncIterator[None]:
 
 def free_ports(*names: str) -> dict[str, int]:
     """A port for each name."""
-    return {name: free_port() for name in names}
+    return dict(zip(names, ports.free_ports(len(names)), strict=True))

@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 
 from deploy.setup.bootstrap import with_database
+from tests.support.csvlog import logged
 
 USERS = 4
 
@@ -72,6 +73,6 @@ async def loaded_warehouse(admin_url: str, statements: int) -> LoadedWarehouse:
         await inside.execute(f"GRANT EXECUTE ON FUNCTION {function['f']} TO load_miner")
     await inside.close()
     await asyncio.gather(*(_query(url, user, password, statements // USERS) for user in users))
-    await asyncio.sleep(1)  # the log collector writes behind the statements
+    await logged(admin_url)
     parts = urlsplit(admin_url)
     return LoadedWarehouse(parts.hostname or "", parts.port or 5432, database, statements, password)

@@ -15,7 +15,7 @@ from deploy.local.run_files import RunFiles, wait_until
 from deploy.local.settings import PROJECT
 
 SERVERS = "postgres,warehouse,kafka"
-COMMAND_SECONDS = 180
+COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)

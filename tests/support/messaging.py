@@ -78,9 +78,10 @@ class Bench:
         on_dead_letter: Callable[[DeadLetter], Awaitable[None]] | None = None,
         max_records: int = 100,
         registry: CollectorRegistry | None = None,
+        graceful_timeout: float = 10.0,
     ) -> AsyncIterator[Consumers]:
         """A running consumer of the topic, as a service `worker`."""
-        broker = build_broker(self.settings, "worker")
+        broker = build_broker(self.settings, "worker", graceful_timeout=graceful_timeout)
         metrics = MessagingMetrics(registry or CollectorRegistry())
         running = Consumers("worker", broker, self.settings, metrics, limits=limits, retry=retry)
         running.subscribe(self.topic, UsageRecompute, handler, max_records=max_records, on_dead_letter=on_dead_letter)
@@ -123,7 +124,7 @@ async def fresh_bench(kafka: str, partitions: int = 2, topic: Topic = USAGE_RECO
     return bench
 
 
-async def until(condition: Callable[[], object], timeout: float = 30.0) -> float:
+async def until(condition: Callable[[], object], timeout: float = 120.0) -> float:
     """Wait until the condition holds; seconds that it took. Raises TimeoutError."""
     begin = time.monotonic()
     async with asyncio.timeout(timeout):

@@ -33,6 +33,7 @@ from services.log_miner.packing import unpack
 from services.log_miner.settings import Settings
 from services.log_miner.store import unsent
 from tests.support.platform import Platform
+from tests.support.processes import eventually
 
 
 def miner_settings(platform: Platform, **more: object) -> Settings:
@@ -48,6 +49,26 @@ class Ledger:
     closings: list[SyncCompleted] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     answering: bool = True
+    _position: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def _topic(self) -> str:
+        return self.platform.topic_prefix + BI_QUERY_SCRAPED.name
+
+    async def caught_up(self) -> None:
+        """Wait until all that the broker has now is here."""
+        reader = AIOKafkaConsumer(self._topic, bootstrap_servers=self.platform.kafka)
+        await reader.start()
+        try:
+            ends = await reader.end_offsets(reader.assignment())
+        finally:
+            await reader.stop()
+
+        async def here() -> bool:
+            """The ledger has read to the end of the topic."""
+            return all(self._position.get(place.partition, 0) >= end for place, end in ends.items())
+
+        await eventually(here, pause=0.02)
 
     def numbers(self, job_id: UUID) -> Counter[int]:
         """How often each number of a job came."""
@@ -58,11 +79,7 @@ class Ledger:
         return {record.job_seq or 0: record for record in self.records if record.job_id == job_id}
 
     async def follow(self, started: asyncio.Event) -> None:
-        consumer = AIOKafkaConsumer(
-            self.platform.topic_prefix + BI_QUERY_SCRAPED.name,
-            bootstrap_servers=self.platform.kafka,
-            auto_offset_reset="earliest",
-        )
+        consumer = AIOKafkaConsumer(self._topic, bootstrap_servers=self.platform.kafka, auto_offset_reset="earliest")
         producer = AIOKafkaProducer(bootstrap_servers=self.platform.kafka)
         await consumer.start()
         await producer.start()
@@ -76,6 +93,7 @@ class Ledger:
                 else:
                     self.closings.append(record)
                     await self._answer(producer, record)
+                self._position[message.partition] = message.offset + 1
         finally:
             await consumer.stop()
             await producer.stop()

@@ -45,7 +45,7 @@ class Synced:
 
     async def sync(self) -> dict[str, Any]:
         """A sync to its end."""
-        job: dict[str, Any] = await self.gateway.post(f"/connectors/{self.connector}/bi-sync", prefer="wait=60")
+        job: dict[str, Any] = await self.gateway.post(f"/connectors/{self.connector}/bi-sync", prefer="wait=170")
         return job
 
     async def start(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Synced:
         job: dict[str, Any] = await self.gateway.post(f"/connectors/{self.connector}/bi-sync", prefer="respond-async")
         return job
 
-    async def finished(self, job: dict[str, Any], seconds: float = 60.0) -> dict[str, Any]:
+    async def finished(self, job: dict[str, Any], seconds: float = 300.0) -> dict[str, Any]:
         """The job once it is over and its rows are stored."""
 
         async def final() -> dict[str, Any] | None:

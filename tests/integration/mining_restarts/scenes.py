@@ -1,6 +1,5 @@
 """Jobs whose sending is interfered with, and what must have come of them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,6 +16,7 @@ from services.log_miner.domain import MiningJob
 from services.log_miner.mining import Mining
 from services.log_miner.sending import Sender
 from services.log_miner.warehouses import postgres_files
+from tests.support.csvlog import logged
 from tests.support.mining import (
     Ledger,
     Warehouse,
@@ -81,7 +81,7 @@ async def work(warehouse: Warehouse, user: str, count: int = STATEMENTS) -> None
     for number in range(count):
         await connection.execute(f"SELECT {number}, '{SECRET}'")
     await connection.close()
-    await asyncio.sleep(0.3)
+    await logged(warehouse.url)
 
 
 async def scene(platform: Platform, miner: LogMiner, warehouse: Warehouse) -> Scene:

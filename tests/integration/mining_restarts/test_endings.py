@@ -103,10 +103,11 @@ async def test_the_closing_record_is_repeated_until_the_outcome_comes(loaded: Sc
     state = await loaded.state()
     assert (state.state, state.rows_upserted, state.rows_rejected) == ("partial", STATEMENTS - 2, 2)
     assert len(wishes) == 2  # one for this job, one for the reading before it
+    await ledger.caught_up()
     before = len(ledger.closings)
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.3)  # longer than the pause between two closing records
     await service.jobs.send_closings()
-    await asyncio.sleep(0.3)
+    await ledger.caught_up()
     assert not [c for c in ledger.closings[before:] if c.job_id == loaded.job]
 
 

@@ -1,6 +1,5 @@
 """Logs that are not plain: zones, statements written before they run, long records, files that change."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from tests.integration.mining_restarts.scenes import (
     scene,
     work,
 )
+from tests.support.csvlog import begin_file, logged
 from tests.support.mining import (
     Ledger,
     Warehouse,
@@ -56,7 +56,7 @@ async def test_statements_logged_before_they_run_count_unless_they_fail(
     await admin.execute("SET log_duration = on")
     await admin.execute("SELECT 3")
     await admin.close()
-    await asyncio.sleep(0.3)
+    await logged(warehouse.url)
     place = await before.another_job()
     await place.miner.mining.run(place.ref)
     await assert_complete(place, ledger, 3)
@@ -81,7 +81,7 @@ async def test_a_record_longer_than_a_read(
     for statement in ("SELECT 1", "SELECT '" + "quote '' and\nline " * 5_000 + "'", "SELECT 3"):
         await connection.execute(statement)
     await connection.close()
-    await asyncio.sleep(0.3)
+    await logged(warehouse.url)
     place = await before.another_job()
     await place.miner.mining.run(place.ref)
     await assert_complete(place, ledger, counted)
@@ -92,11 +92,7 @@ async def test_a_record_longer_than_a_read(
 async def current_log(warehouse: Warehouse) -> AsyncIterator[Path]:
     """The file that the server writes to; a new one is begun first, so that it is this test's own."""
     async with administrator(warehouse.url) as admin:
-        await asyncio.sleep(1.1)  # file names are exact to the second
-        await admin.execute("SELECT pg_rotate_logfile()")
-        await asyncio.sleep(0.3)
-        path = await admin.fetchval("SELECT current_setting('data_directory') || '/' || pg_current_logfile('csvlog')")
-        yield Path(path)
+        yield await begin_file(admin)
 
 
 def tamper(path: Path, how: str) -> Iterator[str]:
