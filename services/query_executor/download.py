@@ -2,8 +2,8 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from services.query_executor.drivers import Driver, Limits, Rows
 from services.query_executor.drivers.frames import Columnar, FrameSource
@@ -27,19 +27,22 @@ class Download:
 
     async def read(self, driver: Driver, bound: Bound, limits: Limits, redactor: Redactor) -> None:
         """Until the end or a limit of rows or of bytes as they are sent. Raises what the driver raises."""
-        async with self._rows(driver, bound, limits, redactor) as rows:
-            head = self.writer.begin(rows.columns, redactor)
-            async for batch in _ahead(rows):
-                kept, chunk = self._fitting(batch[: limits.rows - self.rows], limits.bytes - self.bytes)
-                self.rows += len(kept)
-                self.bytes += len(chunk)
-                await self._send(head + chunk)
-                head = b""
-                if len(kept) < len(batch):
-                    self.truncated = True
-                    return
-            if head:
-                await self._send(head)
+        # Batches are closed before the rows: what reads ahead must have stopped when their connection is given back.
+        async with self._rows(driver, bound, limits, redactor) as rows, aclosing(_ahead(rows)) as batches:
+            await self._pass_on(batches, self.writer.begin(rows.columns, redactor), limits)
+
+    async def _pass_on(self, batches: AsyncIterator[Batch], head: bytes, limits: Limits) -> None:
+        async for batch in batches:
+            kept, chunk = self._fitting(batch[: limits.rows - self.rows], limits.bytes - self.bytes)
+            self.rows += len(kept)
+            self.bytes += len(chunk)
+            await self._send(head + chunk)
+            head = b""
+            if len(kept) < len(batch):
+                self.truncated = True
+                return
+        if head:
+            await self._send(head)
 
     @asynccontextmanager
     async def _rows(
@@ -64,7 +67,7 @@ class Download:
         return batch, chunk
 
 
-async def _ahead(rows: Rows | FrameSource) -> AsyncIterator[Batch]:
+async def _ahead(rows: Rows | FrameSource) -> AsyncGenerator[Batch, None]:
     """The batches; the server is asked for the next one while this one is written."""
     following = asyncio.ensure_future(rows.batch())
     try:

@@ -99,6 +99,7 @@ class _Session:
     def __init__(self, seconds: float) -> None:
         self._budget = Budget(seconds)
         self._seconds = seconds
+        self._running: asyncio.Future[Any] | None = None
         self.connection: Any = None
         self.cursor: Any = None
 
@@ -106,7 +107,7 @@ class _Session:
         """In a thread, as the statement's time. Cancelling stops the statement on the server."""
         with named_failures(self._seconds):
             async with self._budget.spent():
-                running = asyncio.ensure_future(asyncio.to_thread(_named, work))
+                self._running = running = asyncio.ensure_future(asyncio.to_thread(_named, work))
                 try:
                     return await asyncio.shield(running)
                 except asyncio.CancelledError:
@@ -132,8 +133,13 @@ class _Session:
         self.cursor.execute(text)
         return self.cursor.fetch_record_batch()
 
-    def close(self) -> None:
-        """Whatever still runs is stopped: the connection ends here."""
+    async def end(self) -> None:
+        """Stop what runs, then close: what is closed under a thread that reads ends the whole process."""
+        if self._running is not None and not self._running.done():
+            await self._stopped(self._running)
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         with suppress(Exception):
             self.cursor.adbc_cancel()
         for each in (self.cursor, self.connection):
@@ -188,7 +194,7 @@ class ColumnarPostgresDriver(PostgresDriver):
                 reader = await session.do(lambda: session.open(info, settings, text))
                 yield FrameRows(columns, reader, session, limits)
             finally:
-                await asyncio.shield(asyncio.to_thread(session.close))
+                await asyncio.shield(session.end())
 
     def _fits(self, bound: Bound) -> bool:
         begins = bound.parts[0].lstrip(" \n\t\r(")[:6].upper()
