@@ -60,6 +60,23 @@ _HEADROOM: Final = 16 * 1024
 _log = structlog.get_logger()
 
 
+def outbox_row(
+    topic: Topic,
+    event: AnyEvent,
+    *,
+    key: str,
+    at: datetime,
+    extensions: Mapping[str, str] = NO_EXTENSIONS,
+) -> tuple[str, str, str, str, datetime]:
+    """Topic, key, headers, value and time as the outbox holds them. Raises TooLarge near 1 MB."""
+    value = event.model_dump_json()
+    if len(value.encode()) > MAX_MESSAGE_BYTES - _HEADROOM:
+        raise TooLarge(f"The event is larger than {MAX_MESSAGE_BYTES - _HEADROOM:,} bytes.")
+    envelope = new_envelope(event, source="", at=at, traceparent=current_traceparent(), extensions=extensions)
+    headers = {name: text.decode() for name, text in envelope.to_headers() if text}
+    return topic.name, key, orjson.dumps(headers).decode(), value, at
+
+
 async def enqueue(
     connection: Connection,
     topic: Topic,
@@ -70,12 +87,7 @@ async def enqueue(
     extensions: Mapping[str, str] = NO_EXTENSIONS,
 ) -> None:
     """Put an event into the outbox of the connection's schema; `at` is business time. Raises TooLarge near 1 MB."""
-    value = event.model_dump_json()
-    if len(value.encode()) > MAX_MESSAGE_BYTES - _HEADROOM:
-        raise TooLarge(f"The event is larger than {MAX_MESSAGE_BYTES - _HEADROOM:,} bytes.")
-    envelope = new_envelope(event, source="", at=at, traceparent=current_traceparent(), extensions=extensions)
-    headers = {name: text.decode() for name, text in envelope.to_headers() if text}
-    await connection.execute(_INSERT, topic.name, key, orjson.dumps(headers).decode(), value, at)
+    await connection.execute(_INSERT, *outbox_row(topic, event, key=key, at=at, extensions=extensions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class QueryExecutor:
         self.secrets = Secrets(database, clock, vault, egress, self.drivers)
         self.inspection = Inspection(database, sources, self.drivers, egress)
         self.queries = Queries(database, clock, sources, erased)
-        recording = Recording(database, clock, erased)
+        recording = Recording(database, clock, keys)
         results = ResultStore(database, clock, settings.result_lifetime)
         self.executions = Executions(database, sources, self.drivers, recording, results, QueryMetrics(registry))
         self.background = Background(database, clock, keys, self.executions, results)

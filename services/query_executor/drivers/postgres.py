@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-from asyncpg.cursor import Cursor
 from asyncpg.prepared_stmt import PreparedStatement
 
 from libs.common.db import Connection, Pool
@@ -17,6 +16,7 @@ from services.query_executor.drivers.batches import FIRST_ROWS, next_size
 from services.query_executor.drivers.budget import Budget
 from services.query_executor.drivers.postgres_binding import Binding
 from services.query_executor.drivers.postgres_errors import named_failures
+from services.query_executor.drivers.postgres_portal import Portal
 from services.query_executor.drivers.postgres_values import Conversion, prepare_types
 from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
 from services.query_executor.drivers.tls import verified
@@ -76,15 +76,13 @@ async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record
 
 
 class PostgresRows:
-    """The rows of an open cursor."""
+    """The rows of a statement that runs by the first batch that is asked for."""
 
-    def __init__(
-        self, cursor: "Cursor[Any]", statement: "PreparedStatement[Any]", limits: Limits, budget: Budget
-    ) -> None:
+    def __init__(self, portal: Portal, statement: "PreparedStatement[Any]", limits: Limits, budget: Budget) -> None:
         kinds = statement.get_attributes()
         self.columns = tuple(Column(each.name, each.type.name) for each in kinds)
         self.available: int | None = None
-        self._cursor = cursor
+        self._portal = portal
         self._convert = Conversion([each.type for each in kinds])
         self._budget = budget
         self._wanted, self._size = limits.rows + 1, FIRST_ROWS
@@ -96,7 +94,7 @@ class PostgresRows:
             return ()
         with named_failures(self._budget.seconds):
             async with self._budget.spent():
-                records = await self._cursor.fetch(asked)
+                records = await self._portal.fetch(asked)
             rows = self._convert(records)
         self._wanted = self._wanted - len(records) if len(records) == asked else 0
         self._size = next_size(records)
@@ -188,9 +186,7 @@ class PostgresDriver:
             with named_failures(limits.seconds):
                 async with budget.spent():
                     statement, arguments = await self._prepared(connection, bound, limits)
-                    cursor = await statement.cursor(*arguments)
-                rows = PostgresRows(cursor, statement, limits, budget)
-            yield rows
+            yield PostgresRows(Portal.of(statement, arguments), statement, limits, budget)
 
     async def _prepared(
         self, connection: Connection, bound: Bound, limits: Limits

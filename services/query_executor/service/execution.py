@@ -157,11 +157,11 @@ class Executions:
             _log.warning("a failed execution is not on record", execution=run.key, error=describe(error))
 
     async def _runnable(self, tenant: UUID, app_slug: str, slug: str) -> Runnable:
-        async with self._database.tenant(tenant) as connection:
-            runnable = await store.find_runnable(connection, tenant, app_slug, slug)
-            if runnable is None:
+        runnable = await store.find_runnable(self._database.api, tenant, app_slug, slug)
+        if runnable is None:
+            async with self._database.tenant(tenant) as connection:
                 await apps_store.app_by_slug(connection, tenant, app_slug)
-                raise NotFound("Query not found")
+            raise NotFound("Query not found")
         return runnable
 
     async def _ready(self, run: Run, params: Mapping[str, Any]) -> Ready:

@@ -9,15 +9,16 @@ from uuid import UUID
 from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Database
-from libs.common.erasure import ErasedNames
+from libs.common.erasure import context as erasure_context
 from libs.common.events import BiQueryScraped
-from libs.common.outbox import enqueue
+from libs.common.outbox import outbox_row
+from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED
 from services.query_executor.domain import execution_key
 from services.query_executor.drivers.source import Source
 from services.query_executor.statement import Bound
 from services.query_executor.store import executions as store
-from services.query_executor.store.executions import Execution, Runnable, State
+from services.query_executor.store.executions import Event, Execution, Runnable, State
 from services.query_executor.usage import usage_record
 
 
@@ -55,10 +56,10 @@ class Outcome:
 class Recording:
     """Writes executions down. Names of erased persons are not written."""
 
-    def __init__(self, database: Database, clock: Clock, erased: ErasedNames) -> None:
+    def __init__(self, database: Database, clock: Clock, keys: KeyRing) -> None:
         self._database = database
         self._clock = clock
-        self._erased = erased
+        self._keys = keys
 
     def begin(self, execution: UUID, tenant: UUID, caller: Principal, app_slug: str, runnable: Runnable) -> Run:
         return Run(execution, tenant, caller, app_slug, runnable, self._clock())
@@ -77,14 +78,23 @@ class Recording:
 
     async def _write(self, run: Run, outcome: Outcome, read: tuple[Source, Bound] | None) -> None:
         milliseconds, name = run.milliseconds, run.caller.username or run.caller.subject
-        person = (run.tenant, name)
-        async with self._database.tenant(run.tenant) as connection:
-            shown = (await self._erased.pseudonyms(connection, [person])).get(person, name)
-            row = _execution(run, outcome, shown, milliseconds)
-            if await store.insert_execution(connection, run.tenant, row) and read is not None:
-                event = _event(run, read, shown)
-                key = f"{run.tenant}:{event.connector.id}"
-                await enqueue(connection, BI_QUERY_SCRAPED, event, key=key, at=self._clock())
+        digests = self._keys.digests(name, bound_to=erasure_context(run.tenant))
+        written = self._written(run, outcome, read, name, milliseconds)
+        pseudonym = await store.record_execution(self._database.api, run.tenant, digests, *written)
+        if pseudonym is not None:
+            written = self._written(run, outcome, read, pseudonym, milliseconds)
+            await store.record_execution(self._database.api, run.tenant, (), *written)
+
+    def _written(
+        self, run: Run, outcome: Outcome, read: tuple[Source, Bound] | None, shown: str, milliseconds: float
+    ) -> tuple[Execution, Event | None]:
+        """The row, and the event where something was read."""
+        row = _execution(run, outcome, shown, milliseconds)
+        if read is None:
+            return row, None
+        event = _event(run, read, shown)
+        key = f"{run.tenant}:{event.connector.id}"
+        return row, outbox_row(BI_QUERY_SCRAPED, event, key=key, at=self._clock())
 
 
 def _event(run: Run, read: tuple[Source, Bound], executed_by: str) -> BiQueryScraped:

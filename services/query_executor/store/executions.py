@@ -1,13 +1,16 @@
 """What is run and what was run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from libs.common.db import Connection
-from services.query_executor.store.queries import FROM, QUERY, Query, query_of
-from services.query_executor.store.secrets import SECRET, Secret, secret_of
+import orjson
+
+from libs.common.db import Connection, Pool
+from services.query_executor.store.queries import Query, query_of
+from services.query_executor.store.secrets import Secret, secret_of
 
 State = Literal["completed", "failed", "cancelled"]
 
@@ -44,40 +47,34 @@ class Execution:
 
 
 _EXECUTION = tuple(Execution.__slots__)
-# Columns of both tables have one name: those of the secret are renamed here and back below.
-_SECRET = ", ".join(f"s.{name} AS secret__{name}" for name in SECRET.split(", "))
+# As the outbox holds an event, and none.
+Event = tuple[str, str, str, str, datetime]
+_NO_EVENT = (None,) * 5
 
 
-async def find_runnable(connection: Connection, tenant: UUID, app_slug: str, slug: str) -> Runnable | None:
-    """One look-up for one execution; None where there is no such app or query."""
-    row = await connection.fetchrow(
-        f"""SELECT a.id AS app_id, {QUERY}, {_SECRET}, t.slug IS NOT NULL AS has_type FROM {FROM}
-            JOIN app a ON a.tenant_id = q.tenant_id AND a.id = q.app_id
-            LEFT JOIN secret s ON s.tenant_id = q.tenant_id AND s.app_id = q.app_id AND s.key = v.secret_key
-            LEFT JOIN secret_type t ON t.tenant_id = q.tenant_id AND t.slug = s.type_slug
-            WHERE a.tenant_id = $1 AND a.slug = $2 AND q.tenant_id = $1 AND q.slug = $3""",  # noqa: S608
-        tenant,
-        app_slug,
-        slug,
-    )
+async def find_runnable(api: Pool, tenant: UUID, app_slug: str, slug: str) -> Runnable | None:
+    """One look-up for one execution, as a transaction of its own; None where there is no such app or query."""
+    row = await api.fetchrow("SELECT * FROM runnable($1, $2, $3)", tenant, app_slug, slug)
     if row is None:
         return None
+    # Columns of query and secret have one name.
     secret = {name.removeprefix("secret__"): value for name, value in row.items() if name.startswith("secret__")}
     found = secret_of(secret) if secret["id"] else None
     return Runnable(row["app_id"], query_of(row), found, row["has_type"])
 
 
-async def insert_execution(connection: Connection, tenant: UUID, execution: Execution) -> bool:
-    """Once: false where the same request was recorded before."""
-    places = ", ".join(f"${number}" for number in range(2, len(_EXECUTION) + 2))
-    return bool(
-        await connection.fetchval(
-            f"""INSERT INTO query_execution (tenant_id, {", ".join(_EXECUTION)}) VALUES ($1, {places})
-                ON CONFLICT (tenant_id, id) DO NOTHING RETURNING true""",  # noqa: S608
-            tenant,
-            *(getattr(execution, name) for name in _EXECUTION),
-        )
+async def record_execution(
+    api: Pool, tenant: UUID, digests: Sequence[bytes], execution: Execution, event: Event | None
+) -> str | None:
+    """Write an execution, once, and its event with it, as a transaction of its own.
+
+    Where `digests` are those of an erased name nothing is written: what stands for that name.
+    """
+    row = orjson.dumps({name: getattr(execution, name) for name in _EXECUTION}, default=str).decode()
+    pseudonym: str | None = await api.fetchval(
+        "SELECT record_execution($1, $2, $3, $4, $5, $6, $7, $8)", tenant, digests, row, *(event or _NO_EVENT)
     )
+    return pseudonym
 
 
 async def list_executions(
