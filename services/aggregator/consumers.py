@@ -34,11 +34,22 @@ def place_of(letter: DeadLetter) -> tuple[LedgerKey, int] | None:
     return (key, number) if in_range and letter.envelope.tenant == tenant else None
 
 
+def arrivals_of(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> list[Arrival]:
+    """Records with their moments. What was sent at once names its moment by the very same object."""
+    arrivals: list[Arrival] = []
+    written, said_at = None, None
+    for record in records:
+        if said_at is None or written is None or record.written_time is not written:
+            written, said_at = record.written_time, record.said_at
+        arrivals.append(Arrival(record.event, said_at))
+    return arrivals
+
+
 def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
     """Register what this service reads; records of deleted tenants are dropped."""
 
     async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
-        await ingest.ingest([Arrival(each.event, each.said_at) for each in records])
+        await ingest.ingest(arrivals_of(records))
 
     async def on_bi_query_buried(letter: DeadLetter) -> None:
         place = place_of(letter)

@@ -10,12 +10,12 @@ import structlog
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.erasure import ErasedNames
-from libs.common.events import BiQueryRecord, BiQueryStored, ConnectorChanged, UsageRecompute
+from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.outbox import enqueue
 from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.patterns import Patterns
-from services.aggregator.prepare import Arrival, add
+from services.aggregator.prepare import Adding, Arrival
 from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers, Pattern
 from services.aggregator.store import connectors, counters, dirt, ingest, ledger, locks, records
 from services.aggregator.store.ingest import StoredPatterns, Versions
@@ -42,38 +42,55 @@ class Ingest:
         self._erased = erased
         self._patterns = Patterns()
         self._stored = StoredPatterns()
+        # Connectors whose records were stored already when they came last.
+        self._repeating: set[ConnectorKey] = set()
 
     async def ingest(self, arrivals: Sequence[Arrival]) -> None:
         """Store a batch: rows, ledgers, closings, marks on the products touched."""
         now = self._clock()
         batch = await self._prepare(arrivals, now)
+        connectors = batch.connectors()
+        fresh = not batch.has_references and self._repeating.isdisjoint(connectors)
+        try:
+            await self._store(batch, now, fresh=fresh)
+        except records.AlreadyStored:
+            # Of what comes again, more is to come.
+            self._repeating |= connectors
+            await self._store(batch, now, fresh=False)
+        self._metrics.refused.inc(batch.refused)
+        self._metrics.stored.inc(len(batch.rows))
+
+    async def _store(self, batch: Batch, now: datetime, *, fresh: bool) -> None:
+        """`fresh`: take for granted that nothing of the batch is stored yet; raises AlreadyStored where it is."""
+        tenants = {key.tenant_id for key in batch.connectors()}
         async with self._database.work() as connection:
             await self._begin(connection, batch.connectors())
             batch.rename(await self._erased.pseudonyms(connection, batch.people()))
             versions = await self._store_patterns(connection, batch)
-            inserted = await self._store_records(connection, batch)
+            inserted = await self._store_records(connection, batch, fresh=fresh)
             await self._settle(connection, batch)
-            tenants = {key.tenant_id for key in batch.connectors()}
-            await counters.apply(connection, now, tenants, inserted=inserted)
+            await counters.apply(connection, now, tenants, batch if inserted else None)
         self._stored.note(batch.patterns, versions)
-        self._metrics.refused.inc(batch.refused)
-        self._metrics.stored.inc(len(batch.records))
+        if inserted and not fresh:
+            self._repeating -= batch.connectors()
 
     async def _prepare(self, arrivals: Sequence[Arrival], now: datetime) -> Batch:
-        batch = Batch()
-        for start in range(0, len(arrivals), _SLICE):
-            some = arrivals[start : start + _SLICE]
-            add(batch, some, await self._patterns_of([each.event for each in some]), now)
+        adding, place = Adding(self._patterns, now), 0
+        found: dict[int, Pattern] = {}
+        while place < len(arrivals):
+            stop = min(place + _SLICE, len(arrivals))
+            place = adding.add(arrivals, place, stop, found)
+            if place < stop:
+                found = await self._found(arrivals, place)
             await asyncio.sleep(0)
-        return batch
+        return adding.batch
 
-    async def _patterns_of(self, events: Sequence[BiQueryRecord]) -> list[Pattern | None]:
-        patterns, unknown = self._patterns.known(events)
-        if unknown:
-            found = await asyncio.to_thread(self._patterns.find, [events[place] for place in unknown])
-            for place, pattern in zip(unknown, found, strict=True):
-                patterns[place] = pattern
-        return patterns
+    async def _found(self, arrivals: Sequence[Arrival], start: int) -> dict[int, Pattern]:
+        """The patterns of the next records that say what no other said, by place."""
+        events = [each.event for each in arrivals[start : start + _SLICE]]
+        unknown = self._patterns.known(events)[1]
+        found = await asyncio.to_thread(self._patterns.find, [events[place] for place in unknown])
+        return {start + place: pattern for place, pattern in zip(unknown, found, strict=True) if pattern is not None}
 
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)
@@ -94,10 +111,15 @@ class Ingest:
             versions |= await ingest.versions(connection, lacking)
         return versions
 
-    async def _store_records(self, connection: Connection, batch: Batch) -> bool:
+    async def _store_records(self, connection: Connection, batch: Batch, *, fresh: bool) -> bool:
         """Whether executions were inserted whose changes are not staged yet."""
+        if not batch.rows:
+            return False
         now = self._clock()
-        await ingest.stage_records(connection, batch)
+        await ingest.stage_rows(connection, batch)
+        if fresh and await records.insert_fresh(connection, batch, now):
+            return True
+        await ingest.spread_rows(connection, batch)
         known = await records.known(connection)
         if known.moved:
             await records.drop_outdated(connection)
@@ -107,7 +129,7 @@ class Ingest:
             await records.insert_executions(connection, now)
         else:
             await records.upsert_executions(connection, now)
-        if batch.has_references():
+        if batch.has_references:
             await records.upsert_references(connection, now)
         return inserting
 

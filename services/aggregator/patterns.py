@@ -37,6 +37,10 @@ class Patterns:
         self._limit = limit
         self._known: dict[tuple[object, ...], Pattern] = {}
 
+    def look_up(self, event: BiQueryScraped) -> Pattern | None:
+        """The pattern of a record that says what another one said."""
+        return self._known.get(_words(event))
+
     def known(self, events: Sequence[BiQueryRecord]) -> tuple[list[Pattern | None], list[int]]:
         """The pattern of each record (None for a closing one), and the places of those that say what no other said."""
         found: list[Pattern | None] = []

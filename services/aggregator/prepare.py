@@ -1,18 +1,31 @@
 """From records to rows: one per resource, ids derived, and what the ledgers are told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
-from uuid import UUID
+from typing import Final
+
+from msgspec import Struct
 
 from libs.common.events import BiQueryScraped, SyncCompleted
-from libs.common.ids import fast_uuid
+from libs.common.ids import ResourceIds, fast_uuid
 from services.aggregator.domain import NO_SYNC, Rank, chart_key, counted_moment, in_utc, storable
 from services.aggregator.patterns import Patterns
-from services.aggregator.rows import Batch, Closing, LedgerKey, Origin, Pattern, StagedRecord
+from services.aggregator.rows import (
+    Batch,
+    Closing,
+    LedgerKey,
+    Numbers,
+    Origin,
+    Pattern,
+    Source,
+    StagedRow,
+    Words,
+)
+
+_NONE: Final[Mapping[int, Pattern]] = {}
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True, gc=False):
     """A record of `bi_query.scraped` and when it was said (its envelope's time, else the message's)."""
 
     event: BiQueryScraped | SyncCompleted
@@ -21,96 +34,157 @@ class Arrival(NamedTuple):
 
 def prepare(arrivals: Sequence[Arrival], now: datetime, patterns: Patterns | None = None) -> Batch:
     """One row per resource (the newest record of the batch), its pattern, and what the ledgers are told."""
-    batch = Batch()
-    add(batch, arrivals, (patterns or Patterns()).find(each.event for each in arrivals), now)
-    return batch
+    adding = Adding(patterns or Patterns(), now)
+    found = dict(enumerate(adding.patterns.find(each.event for each in arrivals)))
+    known = {place: pattern for place, pattern in found.items() if pattern is not None}
+    adding.add(arrivals, 0, len(arrivals), known)
+    return adding.batch
 
 
-def add(batch: Batch, arrivals: Iterable[Arrival], patterns: Iterable[Pattern | None], now: datetime) -> None:
-    """Add arrivals with their patterns to a batch."""
-    # What was sent at once was said at the same moment, the very same object.
-    said, said_in_utc = None, now
-    for (event, said_at), pattern in zip(arrivals, patterns, strict=True):
-        if isinstance(event, SyncCompleted):
-            key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
-            batch.closings.append(Closing(key, event.count, event.complete))
+class Adding:
+    """Adds records to a batch, in order. What the record before said is mostly said again, by the very same objects."""
+
+    def __init__(self, patterns: Patterns, now: datetime) -> None:
+        self.batch = Batch()
+        self.patterns = patterns
+        self._now = now
+        self._before: BiQueryScraped | None = None
+        self._source: Source | None = None
+        self._said: datetime | None = None
+        self._said_in_utc = now
+
+    def add(self, arrivals: Sequence[Arrival], start: int, stop: int, found: Mapping[int, Pattern] = _NONE) -> int:
+        """Add those from `start` on; the place behind the last: before `stop` where a pattern is neither remembered nor
+        among those found (by place).
+        """
+        for place in range(start, stop):
+            arrival = arrivals[place]
+            event = arrival.event
+            if isinstance(event, SyncCompleted):
+                self._close(event)
+                continue
+            source = self._source_of(event)
+            words = source.words.get(event.sql_text)
+            if words is None or not _same_words(words.event, event):
+                pattern = found.get(place) or self.patterns.look_up(event)
+                if pattern is None:
+                    return place
+                words = source.words[event.sql_text] = Words(event, self._place_of(pattern))
+            self._add(event, arrival.said_at, source, words.pattern)
+        return stop
+
+    def _close(self, event: SyncCompleted) -> None:
+        key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
+        self.batch.closings.append(Closing(key, event.count, event.complete))
+
+    def _add(self, event: BiQueryScraped, said_at: datetime, source: Source, pattern: int) -> None:
+        moment, number, numbers, by = event.executed_at, event.job_seq, source.numbers, event.executed_by
+        if moment is not None:
+            moment = counted_moment(moment if moment.tzinfo is UTC else in_utc(moment), self._now)
+            if moment is None:
+                self.batch.refused += 1
+                if numbers is not None and number is not None:
+                    numbers.rejected.add(number)
+                return
         else:
-            assert pattern is not None
-            if said_at is not said:
-                said, said_in_utc = said_at, in_utc(said_at)
-            _add(batch, event, pattern, said_in_utc, now)
+            self.batch.has_references = True
+        if numbers is not None and number is not None:
+            numbers.stored.add(number)
+        if by:
+            by = storable(by)
+            source.people.add(by or "")
+        row = _row(event, source, self._origin(event, said_at, source), pattern, moment, by)
+        before = self.batch.rows.setdefault(row.id, row)
+        if before is not row and self._rank(before) <= self._rank(row):
+            self.batch.rows[row.id] = row
+
+    def _rank(self, row: StagedRow) -> Rank:
+        origin = self.batch.origins[row.origin - 1]
+        return Rank(origin.sync_seq, row.job_seq, origin.said_at)
+
+    def _source_of(self, event: BiQueryScraped) -> Source:
+        before, source = self._before, self._source
+        if (
+            source is None
+            or before is None
+            or event.connector is not before.connector
+            or event.tenant is not before.tenant
+            or event.job_id is not before.job_id
+            or event.sync_seq != before.sync_seq
+            or event.job_seq is None
+            or before.job_seq is None
+        ):
+            source = self._source = self._looked_up(event)
+            self._before = event
+        return source
+
+    def _looked_up(self, event: BiQueryScraped) -> Source:
+        job = event.job_id if event.job_seq is not None else None
+        tenant, connector, sync_seq = event.tenant, event.connector.id, event.sync_seq
+        key = (tenant.int, connector.int, None if job is None else job.int, sync_seq)
+        source = self.batch.sources.get(key)
+        if source is None:
+            tenant, connector, numbers = fast_uuid(tenant), fast_uuid(connector), None
+            if job is not None and sync_seq is not None:
+                numbers = self.batch.numbers.setdefault(LedgerKey(tenant, connector, job, sync_seq), Numbers())
+            source = Source(tenant, connector, sync_seq, ResourceIds(tenant, connector), numbers)
+            self.batch.sources[key] = source
+        return source
+
+    def _origin(self, event: BiQueryScraped, said_at: datetime, source: Source) -> int:
+        if said_at is not self._said:
+            # What was sent at once was said at the same moment, the very same object.
+            self._said, self._said_in_utc = said_at, in_utc(said_at)
+        key = (event.environment, event.resource_type, self._said_in_utc)
+        place = source.origins.get(key)
+        if place is None:
+            sync_seq = NO_SYNC if source.sync_seq is None else source.sync_seq
+            self.batch.origins.append(Origin(source.tenant, source.connector, *key[:2], sync_seq, self._said_in_utc))
+            place = source.origins[key] = len(self.batch.origins)
+        return place
+
+    def _place_of(self, pattern: Pattern) -> int:
+        known = self.batch.places.get(id(pattern))
+        if known is None:
+            key = (pattern.row.tenant_id, pattern.row.id)
+            self.batch.pattern_keys.append(key)
+            known = self.batch.places[id(pattern)] = (pattern, len(self.batch.pattern_keys))
+            other = self.batch.patterns.setdefault(key, pattern)
+            if other is not pattern and not pattern.columns <= other.columns:
+                self.batch.patterns[key] = other.with_columns(pattern.columns)
+        return known[1]
 
 
-def _add(batch: Batch, event: BiQueryScraped, pattern: Pattern, said_at: datetime, now: datetime) -> None:
-    origin = _origin(batch, event)
-    moment, number, numbers = event.executed_at, event.job_seq, origin.numbers
-    if moment is not None:
-        moment = counted_moment(moment if moment.tzinfo is UTC else in_utc(moment), now)
-        if moment is None:
-            batch.refused += 1
-            if numbers is not None and number is not None:
-                numbers.rejected.add(number)
-            return
-    if numbers is not None and number is not None:
-        numbers.stored.add(number)
-    if id(pattern) not in batch.seen:
-        _add_pattern(batch, pattern)
-    record = _record(event, origin, said_at, moment, pattern.row.id)
-    key = (origin.tenant, record.id)
-    before = batch.records.setdefault(key, record)
-    if before is not record and _rank(before) <= _rank(record):
-        batch.records[key] = record
+def _same_words(one: BiQueryScraped, other: BiQueryScraped) -> bool:
+    """Whether two records with the same text surely have one pattern. They may have where this is false."""
+    return (
+        one.tables is other.tables
+        and one.columns is other.columns
+        and one.dialect == other.dialect
+        and one.sql_truncated == other.sql_truncated
+    )
 
 
-def _add_pattern(batch: Batch, pattern: Pattern) -> None:
-    batch.seen[id(pattern)] = pattern
-    key = (pattern.row.tenant_id, pattern.row.id)
-    known = batch.patterns.setdefault(key, pattern)
-    if known is not pattern and not pattern.columns <= known.columns:
-        batch.patterns[key] = known.with_columns(pattern.columns)
-
-
-def _rank(record: StagedRecord) -> Rank:
-    return Rank(record.sync_seq, record.job_seq, record.said_at)
-
-
-def _origin(batch: Batch, event: BiQueryScraped) -> Origin:
-    """What the records of one job, or of one connector outside of jobs, have in common."""
-    job = event.job_id if event.job_seq is not None else None
-    key = (event.tenant.int, event.connector.id.int, None if job is None else job.int, event.sync_seq)
-    origin = batch.origins.get(key)
-    if origin is None:
-        origin = batch.origins[key] = Origin.of(
-            batch, fast_uuid(event.tenant), fast_uuid(event.connector.id), job, event.sync_seq
-        )
-    return origin
-
-
-def _record(
-    event: BiQueryScraped, origin: Origin, said_at: datetime, moment: datetime | None, pattern: UUID
-) -> StagedRecord:
+def _row(
+    event: BiQueryScraped, source: Source, origin: int, pattern: int, moment: datetime | None, by: str | None
+) -> StagedRow:
     resource_id = storable(event.resource_id) or ""
-    title, by, dashboard = event.title, event.executed_by, event.dashboard_id
+    title, dashboard = event.title, event.dashboard_id
     dashboard_title, url = event.dashboard_title, event.dashboard_url
-    return StagedRecord(
-        origin.tenant,
+    return StagedRow(
+        origin,
+        pattern,
         # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
-        origin.ids(event.resource_type, event.resource_id),
-        origin.connector,
-        event.environment,
-        event.resource_type,
+        source.ids(event.resource_type, event.resource_id),
         resource_id,
         # Only references are counted by charts.
         chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
         title and storable(title),
-        pattern,
-        by and storable(by),
+        by,
         moment,
         event.execution_count,
         dashboard and storable(dashboard),
         dashboard_title and storable(dashboard_title),
         url and storable(url),
-        NO_SYNC if event.sync_seq is None else event.sync_seq,
         event.job_seq or 0,
-        said_at,
     )

@@ -6,29 +6,39 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.events import BiQueryScraped
 from libs.common.ids import ResourceIds
 
 
-class StagedRecord(NamedTuple):
-    """One resource as the newest record of the batch knows it; a reference where `executed_at` is None."""
+class StagedRow(NamedTuple):
+    """What one resource's newest record of the batch says for itself; a reference where `executed_at` is None.
 
-    tenant_id: UUID
+    `origin` and `pattern` are places (from 1) in the batch's lists: what many rows share is not told with each.
+    """
+
+    origin: int
+    pattern: int
     id: UUID
-    connector_id: UUID
-    environment: str
-    resource_type: str
     resource_id: str
     chart_key: UUID | None
     title: str | None
-    pattern_id: UUID
     executed_by: str | None
     executed_at: datetime | None
     execution_count: int
     dashboard_id: str | None
     dashboard_title: str | None
     dashboard_url: str | None
-    sync_seq: int
     job_seq: int
+
+
+class Origin(NamedTuple):
+    """What rows of one sending have in common."""
+
+    tenant_id: UUID
+    connector_id: UUID
+    environment: str
+    resource_type: str
+    sync_seq: int
     said_at: datetime
 
 
@@ -111,55 +121,61 @@ class Pattern:
         return replace(self, columns=self.columns | more)
 
 
+class Words(NamedTuple):
+    """A record and the place of its pattern: another one whose words are the very same objects has the same."""
+
+    event: BiQueryScraped
+    pattern: int
+
+
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """What many records of a batch have in common. `numbers` is None outside of jobs."""
+class Source:
+    """What the records of one job in a batch have in common, or those of a connector that no job sent.
+
+    `numbers` is None outside of jobs; `origins` by environment, resource type and moment; `words` by text.
+    """
 
     tenant: UUID
     connector: UUID
+    sync_seq: int | None
     ids: ResourceIds
     numbers: Numbers | None
-
-    @classmethod
-    def of(cls, batch: "Batch", tenant: UUID, connector: UUID, job: UUID | None, sync_seq: int | None) -> "Origin":
-        """That of a job's records in this batch, or of records that no job sent."""
-        numbers = None
-        if job is not None and sync_seq is not None:
-            numbers = batch.numbers.setdefault(LedgerKey(tenant, connector, job, sync_seq), Numbers())
-        return cls(tenant, connector, ResourceIds(tenant, connector), numbers)
+    people: set[str] = field(default_factory=set)
+    origins: dict[tuple[str, str, datetime], int] = field(default_factory=dict)
+    words: dict[str | None, Words] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Batch:
     """All of one batch of records."""
 
-    records: dict[tuple[UUID, UUID], StagedRecord] = field(default_factory=dict)
+    rows: dict[UUID, StagedRow] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)
+    # Of each row's pattern, by its place: tenant and id.
+    pattern_keys: list[tuple[UUID, UUID]] = field(default_factory=list)
     patterns: dict[tuple[UUID, UUID], Pattern] = field(default_factory=dict)
     numbers: dict[LedgerKey, Numbers] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)
-    origins: dict[tuple[object, ...], Origin] = field(default_factory=dict)
-    # Those in `patterns`, by identity, which is quicker to look up.
-    seen: dict[int, Pattern] = field(default_factory=dict)
+    sources: dict[tuple[object, ...], Source] = field(default_factory=dict)
+    # Places of the patterns met, by identity, which is quicker to look up.
+    places: dict[int, tuple[Pattern, int]] = field(default_factory=dict)
     refused: int = 0
+    has_references: bool = False
 
     def people(self) -> set[tuple[UUID, str]]:
         """Whose names the batch holds, by tenant."""
-        return {(each.tenant_id, each.executed_by) for each in self.records.values() if each.executed_by}
+        return {(source.tenant, name) for source in self.sources.values() for name in source.people}
 
     def rename(self, pseudonyms: Mapping[tuple[UUID, str], str]) -> None:
         """Put pseudonyms in the place of names."""
-        for key, record in self.records.items() if pseudonyms else ():
-            pseudonym = pseudonyms.get((record.tenant_id, record.executed_by or ""))
+        for key, row in self.rows.items() if pseudonyms else ():
+            pseudonym = pseudonyms.get((self.origins[row.origin - 1].tenant_id, row.executed_by or ""))
             if pseudonym is not None:
-                self.records[key] = record._replace(executed_by=pseudonym)
-
-    def has_references(self) -> bool:
-        """Whether any record is of a thing without an execution."""
-        return any(record.executed_at is None for record in self.records.values())
+                self.rows[key] = row._replace(executed_by=pseudonym)
 
     def connectors(self) -> set[ConnectorKey]:
         """Whose rows the batch touches."""
-        keys = {ConnectorKey(origin.tenant, origin.connector) for origin in self.origins.values()}
+        keys = {ConnectorKey(source.tenant, source.connector) for source in self.sources.values()}
         return keys | {ConnectorKey(each.key.tenant_id, each.key.connector_id) for each in self.closings}
 
     def ledgers(self) -> list[LedgerKey]:

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.db import Connection
+from services.aggregator.rows import Batch
 from services.aggregator.store import dirt, locks, records
 from services.aggregator.store.counter_sql import LABELS, USER_KEY, key_of
 
@@ -156,15 +157,15 @@ _SPENT: Final = {
 }
 
 
-async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID], *, inserted: bool = False) -> None:
+async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID], inserted: Batch | None = None) -> None:
     """Mark and count what this transaction changed. The last thing that it does but for its commit.
 
-    `inserted`: whether staged executions were inserted.
+    `inserted`: a batch whose executions were inserted, and are not staged as changes yet.
     """
     await locks.share_windows(connection, tenants)
     grown = [(row["tenant_id"], row["product_id"]) for row in await connection.fetch(_MAP, True)]  # see records.known
-    if inserted:
-        await records.note_inserted(connection)
+    if inserted is not None:
+        await records.note_inserted(connection, inserted)
     await dirt.mark_touched(connection, grown, now)
     if grown:
         await connection.execute(

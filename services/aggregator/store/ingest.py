@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.db import Connection
@@ -11,7 +11,7 @@ from services.aggregator.rows import (
     Pattern,
     StagedColumn,
     StagedPattern,
-    StagedRecord,
+    StagedRow,
     StagedTable,
     StagedTableKey,
 )
@@ -21,6 +21,11 @@ Versions = dict[PatternKey, int]
 
 # COPY into a table with row-level security is refused, hence temporary tables; they empty themselves at commit.
 _STAGING = """
+CREATE TEMP TABLE IF NOT EXISTS stage_row (
+    origin int, pattern int, id uuid, resource_id text, chart_key uuid, title text, executed_by text,
+    executed_at timestamptz, execution_count bigint, dashboard_id text, dashboard_title text, dashboard_url text,
+    job_seq bigint
+) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS stage_record (
     tenant_id uuid, id uuid, connector_id uuid, environment text, resource_type text, resource_id text,
     chart_key uuid, title text, pattern_id uuid, executed_by text, executed_at timestamptz, execution_count bigint,
@@ -55,9 +60,34 @@ async def _copy(connection: Connection, table: str, kind: type[NamedTuple], rows
     await connection.copy_records_to_table(table, records=rows, columns=columns, schema_name="pg_temp")
 
 
-async def stage_records(connection: Connection, batch: Batch) -> None:
-    """Copy a batch's records into their staging table."""
-    await _copy(connection, "stage_record", StagedRecord, batch.records.values())
+async def stage_rows(connection: Connection, batch: Batch) -> None:
+    """Copy a batch's rows into their staging table, without what they have in common."""
+    await _copy(connection, "stage_row", StagedRow, batch.rows.values())
+
+
+async def spread_rows(connection: Connection, batch: Batch) -> None:
+    """Stage the rows with all that they are made of."""
+    columns = """tenant_id, id, connector_id, environment, resource_type, resource_id, chart_key, title, pattern_id,
+        executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url, sync_seq, job_seq,
+        said_at"""
+    await connection.execute(
+        f"INSERT INTO stage_record ({columns}) SELECT {columns} FROM {ROWS}",  # noqa: S608
+        *shared(batch),
+    )
+
+
+ROWS: Final = """(
+    SELECT r.*, o.*, ($7::uuid[])[r.pattern] AS pattern_id FROM stage_row r
+    JOIN unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::timestamptz[]) WITH ORDINALITY
+        AS o (tenant_id, connector_id, environment, resource_type, sync_seq, said_at, place) ON o.place = r.origin
+) AS staged"""
+"""Staged rows with what they have in common, from the parameters `shared`."""
+
+
+def shared(batch: Batch) -> list[list[object]]:
+    """Parameters $1 to $7 of ROWS."""
+    columns: list[list[object]] = [list(column) for column in zip(*batch.origins, strict=True)] or [[]] * 6
+    return [*columns, [pattern for _, pattern in batch.pattern_keys]]
 
 
 async def stage_patterns(connection: Connection, patterns: Collection[Pattern]) -> None:

@@ -4,8 +4,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from libs.common.db import Connection
-from services.aggregator.rows import LedgerKey
+from services.aggregator.rows import Batch, LedgerKey
+from services.aggregator.store.ingest import ROWS, shared
 
 # Emptied at commit. `sign`: -1 for what counted before, 1 for what counts now; `chart_key` is null of an execution.
 _STAGING: Final = """
@@ -99,35 +102,61 @@ async def remove_moved(connection: Connection) -> None:
         )
 
 
+class AlreadyStored(Exception):
+    """Something of a batch that was taken for fresh is stored; the transaction is over."""
+
+
+_EXECUTION: Final = """tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
+    executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url, sync_seq, job_seq,
+    said_at"""
+# Looked up one by one: there are few connectors, and references without end.
+_NONE_MOVED: Final = """NOT EXISTS (
+    SELECT FROM (SELECT DISTINCT t, c FROM unnest($1::uuid[], $2::uuid[]) AS each (t, c)) AS mine CROSS JOIN LATERAL (
+        SELECT FROM bi_reference AS b WHERE b.tenant_id = mine.t AND b.connector_id = mine.c LIMIT 1) AS b)"""
+
+
+async def insert_fresh(connection: Connection, batch: Batch, now: datetime) -> bool:
+    """Insert staged rows that are all executions; false, and nothing done, where a connector has references too.
+
+    Nobody looks whether any is stored: the key tells. Raises AlreadyStored.
+    """
+    try:
+        done = await connection.execute(
+            f"""INSERT INTO query_log ({_EXECUTION}, created_at)
+                SELECT {_EXECUTION}, $8 FROM {ROWS} WHERE {_NONE_MOVED}""",  # noqa: S608
+            *shared(batch),
+            now,
+        )
+    except asyncpg.UniqueViolationError:
+        raise AlreadyStored from None
+    return int(done.rpartition(" ")[2]) == len(batch.rows)
+
+
 async def insert_executions(connection: Connection, now: datetime) -> None:
     """Executions none of which is known: half of an upsert's cost. Nobody else writes this connector's meanwhile."""
     await connection.execute(
-        """INSERT INTO query_log (
-               tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
-               executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
-               sync_seq, job_seq, said_at, created_at)
-           SELECT tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
-               executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
-               sync_seq, job_seq, said_at, $1
-           FROM stage_record WHERE executed_at IS NOT NULL""",
+        f"""INSERT INTO query_log ({_EXECUTION}, created_at)
+            SELECT {_EXECUTION}, $1 FROM stage_record WHERE executed_at IS NOT NULL""",  # noqa: S608
         now,
     )
 
 
-async def note_inserted(connection: Connection) -> None:
-    """Stage as changes what `insert_executions` stored, as far as it is of a product: most of a log may be of none.
+async def note_inserted(connection: Connection, batch: Batch) -> None:
+    """Stage as changes what was inserted, as far as it is of a product: most of a log may be of none.
 
     Products of the batch's patterns must be known by now.
     """
+    tenants, patterns = [list(each) for each in zip(*batch.pattern_keys, strict=True)] or [[], []]
     await connection.execute(
-        f"""{_NOTE} SELECT s.tenant_id, s.pattern_id, 1, s.executed_at, s.executed_by, s.execution_count, NULL
-            FROM stage_record s
-            JOIN (SELECT tenant_id, pattern_id
-                  FROM (SELECT DISTINCT tenant_id, pattern_id FROM stage_record) AS said
+        f"""{_NOTE} SELECT d.tenant_id, d.pattern_id, 1, r.executed_at, r.executed_by, r.execution_count, NULL
+            FROM (SELECT tenant_id, pattern_id, place
+                  FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS said (tenant_id, pattern_id, place)
                   WHERE EXISTS (SELECT FROM product_pattern p
                                 WHERE p.tenant_id = said.tenant_id AND p.pattern_id = said.pattern_id OFFSET 0)
-            ) AS d ON d.tenant_id = s.tenant_id AND d.pattern_id = s.pattern_id
-            WHERE s.executed_at IS NOT NULL"""  # noqa: S608
+            ) AS d JOIN stage_row r ON r.pattern = d.place
+            WHERE r.executed_at IS NOT NULL""",  # noqa: S608
+        tenants,
+        patterns,
     )
 
 
@@ -136,12 +165,8 @@ async def upsert_executions(connection: Connection, now: datetime) -> None:
     await connection.execute(
         f"""WITH stored AS (
                INSERT INTO query_log AS known (
-                   tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
-                   executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
-                   sync_seq, job_seq, said_at, created_at)
-               SELECT tenant_id, id, connector_id, environment, resource_type, resource_id, title, pattern_id,
-                   executed_by, executed_at, execution_count, dashboard_id, dashboard_title, dashboard_url,
-                   sync_seq, job_seq, said_at, $1
+                   {_EXECUTION}, created_at)
+               SELECT {_EXECUTION}, $1
                FROM stage_record WHERE executed_at IS NOT NULL ORDER BY tenant_id, id
                ON CONFLICT (tenant_id, id) DO UPDATE SET
                    environment = excluded.environment, title = excluded.title, pattern_id = excluded.pattern_id,

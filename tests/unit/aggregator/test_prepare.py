@@ -11,7 +11,7 @@ from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncComp
 from libs.common.ids import bi_query_id
 from libs.common.sql import Dialect, TableName, pattern_id
 from services.aggregator.prepare import Arrival, prepare
-from services.aggregator.rows import Batch, LedgerKey, Pattern, StagedRecord
+from services.aggregator.rows import Batch, LedgerKey, Pattern, StagedRow
 
 NOW = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
 TENANT, CONNECTOR, JOB = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -34,8 +34,8 @@ def batch(*events: BiQueryScraped | SyncCompleted, said_at: datetime = NOW) -> B
     return prepare([Arrival(event, said_at) for event in events], NOW)
 
 
-def only_record(found: Batch) -> StagedRecord:
-    (row,) = found.records.values()
+def only_record(found: Batch) -> StagedRow:
+    (row,) = found.rows.values()
     return row
 
 
