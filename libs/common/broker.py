@@ -36,7 +36,7 @@ from libs.common.topics import Topic
 MAX_MESSAGE_BYTES: Final = 1_000_000
 # A partition takes one batch at a time: what is sent at once under one key waits for a round trip per batch.
 MAX_BATCH_BYTES: Final = 512 * 1024
-# Records of a topic are much alike: a batch of them shrinks to a tenth, which spares broker and network more than it costs.
+# Records of a topic are much alike: a batch of them shrinks to a tenth, which spares more than it costs.
 COMPRESSION: Final = "zstd"
 _WINDOW: Final = 5_000
 _VALUE: Final = itemgetter(1)

@@ -150,12 +150,11 @@ class Consumers:
         self._lag_task = asyncio.create_task(self._watch_lag())
 
     async def stop(self) -> None:
-        """Fetch no more, finish and commit the batches in hand, leave the group, disconnect."""
-        for subscription, _ in self._subscriptions:
-            subscription.interrupt()
+        """Begin nothing more, finish and commit the batches in hand, leave the group, disconnect."""
         if self._lag_task is not None:
             self._lag_task.cancel()
-        await asyncio.gather(*(subscription.committed() for subscription, _ in self._subscriptions))
+        patience = self._broker.config.graceful_timeout or 0.0
+        await asyncio.gather(*(subscription.stop(patience) for subscription, _ in self._subscriptions))
         await self._broker.stop()
 
     def ready(self) -> str | None:

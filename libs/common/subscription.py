@@ -1,4 +1,8 @@
-"""One topic as one service reads it: decode, handle, bury, commit, in that order, for each batch."""
+"""One topic as one service reads it: decode, handle, bury, commit, in that order, for each batch.
+
+While a batch is settled the next one is fetched and decoded, and waits for its turn. Where the consumer went back
+meanwhile it is dropped then: it will be read again, behind what must go before it.
+"""
 
 import asyncio
 import time
@@ -7,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Generic
 
 import structlog
@@ -28,6 +33,7 @@ from libs.common.partition_gate import PartitionGate, Verdict
 from libs.common.records import E, Handler, Raw, Record
 from libs.common.settle import HANDLED, Bad, GaveUp, Outcome, Patience, Settlement
 from libs.common.topics import Topic
+from libs.common.turns import Turns
 
 DeadLetterHook = Callable[[DeadLetter], Awaitable[None]]
 
@@ -36,6 +42,7 @@ _REVOKE_PATIENCE = 20.0
 # Twice the retry budget; well below max_poll_interval_ms, after which the member is taken for dead.
 _STUCK_AFTER = 120.0
 _COMMIT_SECONDS = 10.0
+_POSITION_SECONDS = 5.0
 _DECODED_AT_ONCE = 100
 _log = structlog.get_logger()
 
@@ -72,8 +79,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._carrier = carrier
         self._gate = PartitionGate(topic, carrier.limits, carrier.metrics.paused)
         self._interrupt = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._turns = Turns()
         self._stopping = False
         self._trouble: str | None = None
         self._since: float | None = None
@@ -90,21 +96,51 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             return f"{self.topic.name}: one batch is in hand for {seconds:.0f} s"
         return self._gate.reason or self._trouble
 
-    def interrupt(self) -> None:
-        """Stop retrying: the process ends."""
+    async def stop(self, seconds: float) -> None:
+        """Retry no more, let the batch in hand finish and commit; the one behind it is left to the next process."""
         self._stopping = True
         self._interrupt.set()
         self._gate.close()
+        await self._turns.end(seconds)
+        await self.committed()
 
     async def __call__(self, batch: list[Raw]) -> None:
-        """Settle one batch of the consumer, and empty it. Never raises, but for cancellation."""
-        consumer = self.consumer()
+        """Decode one batch of the consumer, empty it, and begin to settle it in its turn.
+
+        Never raises, but for cancellation: FastStream would go on behind the batch.
+        """
+        consumer, turn, fetched = self.consumer(), self._turns.round, tuple(batch)
         assert consumer is not None
+        batch.clear()
+        decoded = await self._decoded(fetched)
+        await self._turns.free()
+        kept = await self._not_left(fetched, consumer, turn)
+        if any(kept) and self._is_on(turn):
+            self._turns.take(self._settled(list(compress(fetched, kept)), list(compress(decoded, kept)), consumer))
+
+    def _is_on(self, turn: int) -> bool:
+        return turn == self._turns.round and not self._stopping
+
+    async def _not_left(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, turn: int) -> list[bool]:
+        """Which records the consumer's position is still behind; it went back to before the others."""
+        while self._is_on(turn):
+            try:
+                async with asyncio.timeout(_POSITION_SECONDS):
+                    passed = await _passed(batch, consumer)
+                return [raw.partition in passed for raw in batch]
+            except (KafkaError, TimeoutError) as error:
+                _log.warning("position not known", topic=self.topic.name, error=describe(error))
+                await asyncio.sleep(1)
+        return []
+
+    async def _settled(
+        self, batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome], consumer: AIOKafkaConsumer
+    ) -> None:
+        """Settle one batch. Never raises, but for cancellation."""
         self._next = _firsts(batch) | self._next
-        self._idle.clear()
         self._since = time.monotonic()
         try:
-            await self._settle(batch, consumer)
+            await self._settle(batch, decoded, consumer)
             self._trouble = None
         except GaveUp as error:
             self._retreat(batch, consumer, str(error))
@@ -115,11 +151,10 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             await asyncio.sleep(1)
         finally:
             self._since = None
-            self._idle.set()
-            batch.clear()
 
-    async def _settle(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> None:
-        decoded = await self._decoded(batch)
+    async def _settle(
+        self, batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome], consumer: AIOKafkaConsumer
+    ) -> None:
         with process_span(self.topic.name, self._carrier.group, len(batch), _traceparents(batch, decoded)):
             outcomes: list[Outcome | None] = [None if isinstance(each, Record) else each for each in decoded]
             await self._handle(batch, decoded, outcomes)
@@ -274,11 +309,12 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         )
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        """Let the batch in hand finish and commit; interrupt its retries."""
+        """Let the batch in hand finish and commit, interrupt its retries, drop the one behind it."""
         self._interrupt.set()
+        self._turns.call_off()
         with suppress(TimeoutError):
             async with asyncio.timeout(_REVOKE_PATIENCE):
-                await self._idle.wait()
+                await self._turns.free()
                 await self.committed()
         for each in revoked:
             self._next.pop(each, None)
@@ -311,6 +347,17 @@ def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
     """Offset of the first record of each partition."""
     firsts = {raw.partition: raw.offset for raw in reversed(batch)}
     return {TopicPartition(batch[0].topic, partition): offset for partition, offset in firsts.items()} if batch else {}
+
+
+async def _passed(batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> set[int]:
+    """The partitions that are still ours and of which all records of the batch lie before the consumer's position."""
+    lasts = {TopicPartition(raw.topic, raw.partition): raw.offset for raw in batch}
+    passed: set[int] = set()
+    for place, last in lasts.items():
+        with suppress(IllegalStateError):
+            if await consumer.position(place) > last:
+                passed.add(place.partition)
+    return passed
 
 
 def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:
