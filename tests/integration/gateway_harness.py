@@ -85,11 +85,13 @@ class Upstream:
         return JSONResponse({"size": size, "sha256": digest.hexdigest()})
 
     async def _effect(self, request: Request) -> Response:
-        """Counts, waits, answers as the body says."""
+        """Counts, waits (`held`: until the gate is opened), answers as the body says."""
         wish = await request.json()
         self.effects += 1
         number = self.effects
         await asyncio.sleep(wish.get("pause", 0))
+        if wish.get("held"):
+            await self.gate.wait()
         if wish.get("breaks"):
             return await self._broken(request)
         if "size" in wish:

@@ -83,7 +83,7 @@ async def _outcome(platform: Platform, job: UUID) -> dict[str, Any]:
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=platform.kafka, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             async for message in consumer:
                 if message.key == str(job).encode():
                     outcome: dict[str, Any] = json.loads(message.value)

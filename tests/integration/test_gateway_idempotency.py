@@ -12,6 +12,7 @@ import pytest
 from libs.common.topics import CONNECTOR_CHANGED, TENANT_CHANGED
 from tests.integration.gateway_harness import Front, Reply, connector, front, secret_of
 from tests.support.platform import Platform
+from tests.support.processes import eventually
 
 CANARY = "canary-7f3a9c"
 
@@ -143,27 +144,44 @@ async def test_after_a_day_a_key_is_new(gateway: Front, tenant: UUID) -> None:
 
 
 async def test_a_request_whose_process_died_runs_again_when_its_lease_is_over(platform: Platform) -> None:
-    async with front(platform, idempotency_lease_seconds=1.5) as gateway:
+    async with front(platform) as gateway:
         tenant = await gateway.new_tenant()
         await _post(gateway, tenant, "k", name="x")
         # What a kill -9 between effect and answer leaves behind.
         left = "UPDATE gateway.idempotency_key SET state = 'running', status = NULL, answer = NULL, lease_until = $2"
-        await gateway.sql(f"{left} WHERE tenant_id = $1", tenant, datetime.now(UTC) + timedelta(seconds=1))
+        await gateway.sql(f"{left} WHERE tenant_id = $1", tenant, datetime.now(UTC) + timedelta(hours=1))
         waiting = await _post(gateway, tenant, "k", name="x")
-        await asyncio.sleep(1.1)
+        await _lease_until(gateway, tenant, datetime.now(UTC))
         again = await _post(gateway, tenant, "k", name="x")
         assert (waiting.status, again.status, _replayed(again)) == (409, 201, False)
         assert _replayed(await _post(gateway, tenant, "k", name="x"))
 
 
 async def test_a_lease_is_renewed_while_its_request_runs(platform: Platform) -> None:
-    async with front(platform, idempotency_lease_seconds=0.6) as gateway:
+    async with front(platform, idempotency_lease_seconds=2) as gateway:
         tenant = await gateway.new_tenant()
-        slow = asyncio.create_task(_post(gateway, tenant, "k", name="x", pause=1.5))
-        await asyncio.sleep(1.2)
-        assert (await _post(gateway, tenant, "k", name="x", pause=1.5)).status == 409
+        slow = asyncio.create_task(_post(gateway, tenant, "k", name="x", held=True))
+        await gateway.upstream.started.wait()
+        first = await _lease(gateway, tenant)
+
+        async def is_renewed() -> bool:
+            return await _lease(gateway, tenant) > first and datetime.now(UTC) > first
+
+        await eventually(is_renewed)
+        assert (await _post(gateway, tenant, "k", name="x", held=True)).status == 409
+        gateway.upstream.gate.set()
         assert (await slow).status == 201
         assert gateway.upstream.effects == 1
+
+
+async def _lease(gateway: Front, tenant: UUID) -> datetime:
+    (row,) = await gateway.sql("SELECT lease_until FROM gateway.idempotency_key WHERE tenant_id = $1", tenant)
+    until: datetime = row["lease_until"]
+    return until
+
+
+async def _lease_until(gateway: Front, tenant: UUID, moment: datetime) -> None:
+    await gateway.sql("UPDATE gateway.idempotency_key SET lease_until = $2 WHERE tenant_id = $1", tenant, moment)
 
 
 async def test_a_creation_that_runs_twice_makes_one(gateway: Front, tenant: UUID) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 
+from deploy.local.ports import accepts
 from deploy.local.service import ServiceProcess
 from tests.integration.gateway_harness import BIG, PIECE, Front, Reply, connector, front_process, secret_of
 from tests.support.platform import JWT_SECRET, Platform
@@ -19,11 +21,12 @@ ALLOWED_GROWTH = 32 * 1024 * 1024
 # uvicorn repeats the signal to itself once it has ended in order.
 ENDED = (0, -signal.SIGTERM)
 CANARY = "canary-5b81e2"
+LEASE = 60
 
 
 @pytest.fixture
 async def running(platform: Platform, tmp_path: Path) -> AsyncIterator[tuple[Front, ServiceProcess]]:
-    async with front_process(platform, tmp_path, TIDEMARK_IDEMPOTENCY_LEASE_SECONDS="2") as both:
+    async with front_process(platform, tmp_path, TIDEMARK_IDEMPOTENCY_LEASE_SECONDS=str(LEASE)) as both:
         yield both
 
 
@@ -62,22 +65,27 @@ async def test_memory_does_not_grow_with_bodies(running: tuple[Front, ServicePro
     assert growth < ALLOWED_GROWTH
 
 
-async def _keyed(gateway: Front, bearer: str, pause: float) -> Reply:
+async def _keyed(gateway: Front, bearer: str) -> Reply:
     headers = {"Idempotency-Key": "k"}
     return await gateway.call(
-        "POST", "/spaces", tenant=None, bearer=bearer, json={"name": "x", "pause": pause}, headers=headers
+        "POST", "/spaces", tenant=None, bearer=bearer, json={"name": "x", "held": True}, headers=headers
     )
 
 
 async def test_an_orderly_end_finishes_what_is_in_flight(running: tuple[Front, ServiceProcess]) -> None:
     gateway, process = running
     tenant = await gateway.new_tenant()
-    slow = asyncio.create_task(gateway.call("POST", "/spaces", tenant=tenant, json={"name": "x", "pause": 1.5}))
+    slow = asyncio.create_task(gateway.call("POST", "/spaces", tenant=tenant, json={"name": "x", "held": True}))
     await gateway.upstream.started.wait()
     stopping = asyncio.create_task(process.stop())
-    await asyncio.sleep(0.5)
-    with pytest.raises(aiohttp.ClientConnectorError):
-        await gateway.session.get(f"{gateway.url}/readyz")
+
+    async def is_closed() -> bool:
+        """Nobody new is let in."""
+        return not accepts(process.port)
+
+    await eventually(is_closed)
+    assert not slow.done()
+    gateway.upstream.gate.set()
     assert (await slow).status == 201
     await stopping
     assert process.exit_code in ENDED
@@ -85,21 +93,23 @@ async def test_an_orderly_end_finishes_what_is_in_flight(running: tuple[Front, S
 
 async def test_kill_9_in_a_keyed_request_leaves_one_answer(running: tuple[Front, ServiceProcess]) -> None:
     gateway, process = running
-    bearer = token(await gateway.new_tenant(), "staff")
-    lost = asyncio.create_task(_keyed(gateway, bearer, 1.5))
+    tenant = await gateway.new_tenant()
+    bearer = token(tenant, "staff")
+    lost = asyncio.create_task(_keyed(gateway, bearer))
     await gateway.upstream.started.wait()
     await process.kill()
     with pytest.raises(aiohttp.ClientError):
         await lost
+    gateway.upstream.gate.set()
+    (row,) = await gateway.sql("SELECT lease_until FROM gateway.idempotency_key WHERE tenant_id = $1", tenant)
+    assert row["lease_until"] <= datetime.now(UTC) + timedelta(seconds=LEASE)
+    moved = "UPDATE gateway.idempotency_key SET lease_until = $2 WHERE tenant_id = $1"
+    await gateway.sql(moved, tenant, datetime.now(UTC) + timedelta(hours=1))  # however long the start takes
     await process.start()
-    at_once = await _keyed(gateway, bearer, 1.5)
-
-    async def answered() -> Reply | None:
-        reply = await _keyed(gateway, bearer, 1.5)
-        return reply if reply.status != 409 else None
-
-    again: Reply = await eventually(answered, 10)
-    last = await _keyed(gateway, bearer, 1.5)
+    at_once = await _keyed(gateway, bearer)
+    await gateway.sql(moved, tenant, datetime.now(UTC))
+    again = await _keyed(gateway, bearer)
+    last = await _keyed(gateway, bearer)
     print(f"KILL at_once={at_once.status} again={again.status} replayed={'Idempotency-Replayed' in last.headers}")
     assert (at_once.status, again.status, last.status) == (409, 201, 201)
     assert again.body == last.body
@@ -130,9 +140,13 @@ async def test_its_log_is_json_and_holds_no_secret(running: tuple[Front, Service
     with pytest.raises(aiohttp.ClientPayloadError):
         async with gateway.session.get(f"{gateway.url}/spaces/broken?password={CANARY}", headers=headers) as answer:
             await answer.read()
-    await process.kill()
+
+    async def is_told() -> bool:
+        return "Truncated" in process.log.read_text()
+
+    await eventually(is_told)
+    await process.stop()
     lines = process.log.read_text().splitlines()
-    assert any("Truncated" in line for line in lines)
     assert all(isinstance(json.loads(line), dict) for line in lines)
     text = "\n".join(lines)
     for secret in (CANARY, bearer.rpartition(".")[2], secret_of(key), JWT_SECRET):

@@ -26,6 +26,7 @@ from deploy.local.run_files import RunFiles, wait_until
 from deploy.local.settings import PROJECT, LocalSettings
 from deploy.local.supervisor import Stack
 from tests.support.local_stack import COMMAND_SECONDS, SERVERS, Local, family_of, one_line_error, ports, survivors
+from tests.support.messaging import until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who lends PostgreSQL another account")
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent's life")
@@ -155,7 +156,7 @@ def test_killed_supervisor_leaves_no_orphan(local: Local) -> None:
     began = time.monotonic()
     supervisor.kill()
     supervisor.wait()
-    wait_until(lambda: survivors(family, local.state_dir) == [], 20)
+    wait_until(lambda: survivors(family, local.state_dir) == [], COMMAND_SECONDS)
     left = survivors(family, local.state_dir)
     print(f"kill -9 of the supervisor: {len(family)} processes, {len(left)} orphans {left}")
     print(f"they had ended after {time.monotonic() - began:.1f} s")
@@ -258,8 +259,7 @@ async def test_tests_can_break_a_stack(tmp_path: Path, monkeypatch: pytest.Monke
             assert accepts(stack.port("reporting"))
             assert accepts(stack.port(replica))
             os.kill(stack.known[replica].process.pid or 0, signal.SIGKILL)
-            while "reporting-2 is ready again" not in said:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
+            await until(lambda: "reporting-2 is ready again" in said, COMMAND_SECONDS)
             await stack.restart("kafka")
         assert survivors([], settings.state_dir) == []
     finally:

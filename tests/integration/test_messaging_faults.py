@@ -35,7 +35,7 @@ async def bench(node: KafkaNode) -> Bench:
 
 async def grown(numbers: list[int], more: int) -> None:
     before = len(numbers)
-    await until(lambda: len(numbers) > before + more, 60)
+    await until(lambda: len(numbers) > before + more)
 
 
 async def test_a_killed_broker_loses_nothing_that_it_acknowledged(bench: Bench, node: KafkaNode) -> None:
@@ -68,7 +68,7 @@ async def test_a_killed_broker_loses_nothing_that_it_acknowledged(bench: Bench, 
             outages.append(time.monotonic() - killed)
         stop.set()
         await feeding
-        await until(lambda: set(acknowledged) <= set(taken), 60)
+        await until(lambda: set(acknowledged) <= set(taken))
     lost = len(set(acknowledged) - set(taken))
     twice = sum(count - 1 for count in taken.values())
     slowest = max(outages)

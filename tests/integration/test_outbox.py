@@ -68,7 +68,7 @@ async def rows(pool: Pool) -> int:
 
 
 async def settled(pool: Pool, left: int = 0) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while await rows(pool) != left:  # noqa: ASYNC110 (the database tells nobody)
             await asyncio.sleep(0.05)
 
@@ -112,7 +112,7 @@ async def test_rows_of_a_trigger_need_no_headers(bench: Bench, pool: Pool) -> No
 async def test_a_notification_wakes_the_relay(bench: Bench, pool: Pool) -> None:
     """The poll alone would take its whole interval."""
     async with relay_of(bench, pool) as relay:
-        relay._poll = 60
+        relay._poll = 3600
         await until(lambda: relay.leads)
         await asyncio.sleep(0.5)
         begin = asyncio.get_running_loop().time()
@@ -139,8 +139,8 @@ async def test_one_leads_and_the_next_takes_over(bench: Bench, pool: Pool) -> No
         writers = [asyncio.create_task(write(key)) for key in range(keys)]
         leaders = 0
         for _ in range(3):
-            await until(lambda: one.leads or two.leads)
-            assert not (one.leads and two.leads)
+            # One whose connection was cut notices it when it writes the next time.
+            await until(lambda: one.leads != two.leads)
             leaders += 1
             await pool.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"

@@ -21,7 +21,7 @@ from tests.integration.query_harness import Customer, customer
 from tests.support.processes import eventually
 from tests.support.servers import Servers
 
-LIMITS = Limits(rows=1000, bytes=10**7, seconds=5.0)
+LIMITS = Limits(rows=1000, bytes=10**7, seconds=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ async def test_a_cancelled_statement_has_stopped_when_its_connection_is_back(
     drivers: Drivers, someone: Customer
 ) -> None:
     where = source(someone)
-    slow = statement("SELECT pg_sleep(60) AS cancelled_one")
+    slow = statement("SELECT pg_sleep(600) AS cancelled_one")
     running = asyncio.create_task(rows_of(drivers, where, slow))
     counted = (
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%cancelled_one%' AND usename = $1"
@@ -217,7 +217,7 @@ async def test_connections_are_bounded_and_closed_when_unused(drivers: Drivers, 
     async def none_left() -> bool:
         return await connections(someone) == 0
 
-    await eventually(none_left, seconds=5)
+    await eventually(none_left)
 
 
 async def test_a_new_version_closes_the_olds_connections(drivers: Drivers, someone: Customer) -> None:
@@ -233,7 +233,7 @@ async def test_a_new_version_closes_the_olds_connections(drivers: Drivers, someo
 
 async def test_rows_come_in_batches_up_to_the_limit_and_one(drivers: Drivers, someone: Customer) -> None:
     many = statement("SELECT g, repeat('x', 100) FROM generate_series(1, 1000000) AS g")
-    found = await rows_of(drivers, source(someone), many, Limits(2500, 10**9, 20.0))
+    found = await rows_of(drivers, source(someone), many, Limits(2500, 10**9, 60.0))
     assert [row[0] for row in found] == list(range(1, 2502))
 
 
@@ -245,7 +245,7 @@ async def test_nobody_answers(drivers: Drivers, someone: Customer) -> None:
 
 async def test_a_connection_that_the_server_drops(drivers: Drivers, someone: Customer) -> None:
     where = source(someone)
-    slow = asyncio.create_task(rows_of(drivers, where, statement("SELECT pg_sleep(60) AS dropped_one")))
+    slow = asyncio.create_task(rows_of(drivers, where, statement("SELECT pg_sleep(600) AS dropped_one")))
     kill = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
               WHERE state = 'active' AND query LIKE '%dropped_one%' AND usename = $1"""
 

@@ -148,6 +148,13 @@ async def test_the_words_of_the_setup_errors(shop: Shop) -> None:
 
 async def test_setup_errors_of_a_query_that_was_right_once(shop: Shop) -> None:
     slug = (await shop.query("SELECT 1")).body["data"]["slug"]
+
+    async def told() -> bool:
+        """The service has heard of the tenant: it will not put the types there once more."""
+        known = "SELECT FROM query_executor.tenant WHERE tenant_id = $1"
+        return bool(await shop.stack.sql(known, shop.tenant))
+
+    await eventually(told)
     type_of = "DELETE FROM query_executor.secret_type WHERE tenant_id = $1 AND slug = 'analytics-postgres'"
     await shop.stack.sql(type_of, shop.tenant)
     assert error_of((await shop.execute(slug)).body)[1] == "Secret type not found"

@@ -14,7 +14,7 @@ from tests.integration.query_harness import Stack, customer, new_shop
 from tests.integration.test_query_async import begin, ended, place, recorded
 from tests.integration.test_query_execution import activity
 from tests.support.platform import Platform
-from tests.support.processes import eventually, running_services
+from tests.support.processes import SHORT_LEASE, eventually, running_services
 from tests.support.servers import Servers
 
 
@@ -23,7 +23,7 @@ async def as_process(platform: Platform, servers: Servers, logs: Path) -> AsyncI
     """The same stack with the executor in a process that can be killed."""
     async with (
         customer(servers) as someone,
-        running_services(platform, logs, ("query_executor",)) as running,
+        running_services(platform, logs, ("query_executor",), **SHORT_LEASE) as running,
         aiohttp.ClientSession() as session,
     ):
         yield Stack(running.gateway_url, platform, someone, session), running
@@ -51,7 +51,7 @@ async def test_a_process_that_ends_in_the_middle(
             assert await activity(stack, mark) == 0
         began = time.monotonic()
         await process.start()
-        state = await ended(shop, key, seconds=90)
+        state = await ended(shop, key)
         assert (state["state"], state["rows"]) == ("completed", 1)
         page = await shop.call("GET", place(key, "result/"))
         assert page.body["data"] == [{mark: 50_000_000}]

@@ -265,7 +265,7 @@ async def test_a_client_that_leaves_in_the_middle(shop: Shop, accept: str) -> No
         rows = await shop.stack.sql(said, key)
         return bool(rows) and rows[0]["state"] == "cancelled" and rows[0]["row_count"] > 0
 
-    await eventually(recorded, seconds=10)
+    await eventually(recorded)
 
 
 async def test_what_accept_may_say(shop: Shop) -> None:

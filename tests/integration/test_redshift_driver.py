@@ -81,7 +81,7 @@ async def test_a_statement_does_not_write_and_leaves_nothing(
 
 
 async def test_it_stops_on_the_server(drivers: Drivers, someone: Customer, where: Source) -> None:
-    slow = statement("SELECT pg_sleep(60) AS redshift_one")
+    slow = statement("SELECT pg_sleep(600) AS redshift_one")
     count = (
         "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%redshift_one%' AND usename = $1"
     )

@@ -218,7 +218,7 @@ async def test_the_end_of_a_job_does_not_wait_for_a_replica_that_starts_the_next
     await replica.keep(tenant, connector)
 
     async def start(tenant: UUID, connector: UUID, job: UUID) -> bool:
-        await asyncio.wait_for(replica.over(tenant, connector, job, failed=True), 5)
+        await asyncio.wait_for(replica.over(tenant, connector, job, failed=True), 120)
         return True
 
     replica.now += HOUR

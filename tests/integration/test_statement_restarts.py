@@ -1,8 +1,8 @@
 """Kills while counters are mined: parts that were stored are not counted again, the others go on where they stood."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -13,7 +13,9 @@ from libs.common.clock import shifted_clock
 from libs.common.db import Database
 from libs.common.jobs import JobRef
 from services.log_miner.app import LogMiner
+from services.log_miner.domain import MiningJob
 from services.log_miner.warehouses import postgres_statements
+from tests.support.killing import killed
 from tests.support.mining import (
     Ledger,
     Warehouse,
@@ -91,20 +93,24 @@ async def test_kills_lose_nothing_and_count_nothing_twice(
     await miner.mining.run(first)
     await cancel_and_close(first)
 
-    ref, ran, kills, patience = await new_job(), await work(warehouse, user), 0, 0.01
+    async def state() -> MiningJob:
+        return await miner.miner.jobs.find(caller(tenant, connector), ref.id)
+
+    async def moved(from_seq: int) -> bool:
+        return (await state()).next_job_seq > from_seq
+
+    ref, ran, kills, idle, after = await new_job(), await work(warehouse, user), 0, 0, 0.01
     chance = random.Random(4711)  # noqa: S311 (a test that can be repeated)
-    while (before := await miner.miner.jobs.find(caller(tenant, connector), ref.id)).phase in ("waiting", "reading"):
-        run = asyncio.create_task(miner.mining.run(ref))
-        done, _ = await asyncio.wait({run}, timeout=patience * chance.uniform(0.5, 1))
-        if not done:
+    while (before := await state()).phase in ("waiting", "reading"):
+        kept = partial(moved, before.next_job_seq)
+        # Runs without progress are counted and given up: from the third on they get the time that they need.
+        if await killed(miner.mining.run(ref), after if idle < 3 else None, kept):
             kills += 1
-            run.cancel()
             if kills < 10:
                 ran += await work(warehouse, user)
-        await asyncio.wait({run})
-        # Runs without progress are counted and given up: a slow machine gets more time.
-        moved = (await miner.miner.jobs.find(caller(tenant, connector), ref.id)).next_job_seq > before.next_job_seq
-        patience = 0.05 if moved else patience * 2
+        idle = 0 if await kept() else idle + 1
+        after = chance.uniform(0.0, 0.1)
+    assert (await state()).error_code is None
     await cancel_and_close(ref)
     last = await new_job()
     await miner.mining.run(last)

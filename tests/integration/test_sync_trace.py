@@ -18,7 +18,7 @@ from tests.stubs.superset.server import PASSWORD, SupersetStub
 from tests.stubs.superset.server import running as running_stub
 from tests.support.in_process import free_ports, served
 from tests.support.platform import Platform, values_of
-from tests.support.processes import Running
+from tests.support.processes import Running, eventually
 from tests.support.spans import recorded_spans, trace_of
 from tests.support.syncing import REFERENCES, RUNS, recent_content, synced
 
@@ -52,6 +52,12 @@ async def test_one_trace_from_the_request_to_the_sql(in_process: InProcess) -> N
         shop = await synced(gateway, tenant, stub)
         with recorded_spans() as memory:
             assert (await shop.sync())["status"] == "completed"
+
+            async def processed() -> bool:
+                """What begins last in the trace has ended."""
+                return "bi_query.scraped process" in {span.name for span in memory.get_finished_spans()}
+
+            await eventually(processed)
             spans = memory.get_finished_spans()
     (run,) = [span for span in spans if span.name == "sync connector"]
     of_trace = [span for span in spans if trace_of(span) == trace_of(run)]
@@ -73,11 +79,17 @@ async def test_metrics_count_what_was_read_and_sent(in_process: InProcess) -> No
         in_process.services.client(tenant, "staff") as gateway,
     ):
         assert (await (await synced(gateway, tenant, stub)).sync())["status"] == "partial"
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{in_process.ports['scraper']}/metrics") as response,
-    ):
-        found = dict(line.rsplit(" ", 1) for line in (await response.text()).splitlines() if line[0] != "#")
+
+    async def metrics() -> dict[str, str] | None:
+        """Once the end of the job is counted."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{in_process.ports['scraper']}/metrics") as response,
+        ):
+            shown = dict(line.rsplit(" ", 1) for line in (await response.text()).splitlines() if line[0] != "#")
+        return shown if 'tidemark_sync_jobs_finished_total{state="partial"}' in shown else None
+
+    found: dict[str, str] = await eventually(metrics)
     rows = float(REFERENCES - 1 + RUNS)
     assert float(found["tidemark_sync_resources_read_total"]) == rows
     assert float(found["tidemark_sync_rows_sent_total"]) == rows

@@ -16,7 +16,7 @@ from services.log_miner.settings import Settings as LogMinerSettings
 from tests.support.in_process import free_ports, served
 from tests.support.loaded_warehouse import loaded_warehouse
 from tests.support.platform import Platform, values_of
-from tests.support.processes import Running
+from tests.support.processes import Running, eventually
 from tests.support.servers import Servers
 from tests.support.spans import recorded_spans, trace_of
 
@@ -42,10 +42,12 @@ def _statement(span: ReadableSpan) -> str:
 
 
 def _of_one_trace(memory: InMemorySpanExporter) -> list[ReadableSpan]:
-    """The spans of the trace in which the connector was mined."""
+    """The spans of the trace in which the connector was mined, once those that are looked for have ended."""
     spans = memory.get_finished_spans()
-    (mined,) = [span for span in spans if span.name == "mine connector"]
-    return [span for span in spans if trace_of(span) == trace_of(mined)]
+    mined = [trace_of(span) for span in spans if span.name == "mine connector"]
+    assert len(mined) <= 1
+    found = [span for span in spans if trace_of(span) in mined]
+    return found if {"bi_query.scraped publish", "bi_query.scraped process"} <= {each.name for each in found} else []
 
 
 async def test_one_trace_from_the_request_to_the_sql(running: Running, servers: Servers) -> None:
@@ -55,7 +57,11 @@ async def test_one_trace_from_the_request_to_the_sql(running: Running, servers: 
         with recorded_spans() as memory:
             mined = await gateway.post(f"/connectors/{connector['id']}/query-log-mining")
             assert mined == {"rows_upserted": STATEMENTS}
-            spans = _of_one_trace(memory)
+
+            async def told() -> list[ReadableSpan]:
+                return _of_one_trace(memory)
+
+            spans: list[ReadableSpan] = await eventually(told)
     requests = [span.name for span in spans if "query-log-mining" in span.name]
     stored = [span for span in spans if "INSERT INTO query_log" in _statement(span)]
     names = {span.name for span in spans}

@@ -37,7 +37,7 @@ async def test_the_demo(running: Running, servers: Servers, tmp_path: Path, monk
     )
     said = io.StringIO()
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(600):
             await query_demo.run_query_demo(settings, Console(file=said, width=120))
     finally:
         admin = await asyncpg.connect(servers.warehouse)

@@ -268,10 +268,10 @@ async def test_a_cancelled_statement_stops_on_the_server(drivers: Drivers, maria
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow
-    await eventually(stopped, seconds=3)
+    await eventually(stopped, seconds=45)
     with pytest.raises(QueryTimeout):
         await rows_of(drivers, reader, statement("SELECT sleep(60) AS cancelled_one"), Limits(1, 1, 0.3))
-    await eventually(stopped, seconds=3)
+    await eventually(stopped, seconds=45)
     assert await rows_of(drivers, reader, statement("SELECT 1")) == [(1,)]
 
 
@@ -283,13 +283,13 @@ async def test_the_servers_own_time_limit(drivers: Drivers, reader: Source) -> N
 
 async def test_rows_behind_the_limit_are_not_made(drivers: Drivers, mariadb: MariaDb, reader: Source) -> None:
     many = statement("SELECT seq AS cut_off, repeat('x', 100) FROM seq_1_to_100000000")
-    found = await rows_of(drivers, reader, many, Limits(2500, 10**9, 20.0))
+    found = await rows_of(drivers, reader, many, Limits(2500, 10**9, 60.0))
     assert [row[0] for row in found] == list(range(1, 2502))
 
     async def stopped() -> bool:
         return await running(mariadb, "cut_off") == 0
 
-    await eventually(stopped, seconds=3)
+    await eventually(stopped, seconds=45)
 
 
 async def connections(mariadb: MariaDb) -> int:
@@ -312,7 +312,7 @@ async def test_connections_are_bounded_and_closed_when_unused(
     async def none_left() -> bool:
         return await connections(mariadb) == 0
 
-    await eventually(none_left, seconds=5)
+    await eventually(none_left)
 
 
 async def test_a_new_version_closes_the_olds_connections(drivers: Drivers, mariadb: MariaDb) -> None:
@@ -365,9 +365,12 @@ async def test_a_connection_that_the_server_drops(drivers: Drivers, mariadb: Mar
         await slow
     assert lost.value.details == {"cause": "connection_lost"}
     ((number,),) = await rows_of(drivers, reader, statement("SELECT connection_id()"))
-    await asyncio.sleep(0.1)
     await as_administrator(mariadb, f"KILL {number}")  # while nobody uses it
-    await asyncio.sleep(0.1)
+
+    async def gone() -> bool:
+        return not await as_administrator(mariadb, f"SELECT id FROM information_schema.processlist WHERE id = {number}")
+
+    await eventually(gone)
     assert await rows_of(drivers, reader, statement("SELECT 1")) == [(1,)]
 
 

@@ -68,7 +68,7 @@ async def test_hits_are_rows_with_one_level_of_names(drivers: Drivers, opensearc
 
 
 async def test_how_many_there_are(drivers: Drivers, opensearch: OpenSearchNode) -> None:
-    limits = Limits(2, 10**6, 5.0)
+    limits = Limits(2, 10**6, 60.0)
     where = source(opensearch)
     async with drivers.lease(where) as driver, driver.run(search({"size": 1000}), limits) as rows:
         assert len(await rows.batch()) == 2  # the limit stands in the search itself
@@ -128,7 +128,7 @@ async def test_aggregations_of_other_shapes(drivers: Drivers, opensearch: OpenSe
 
 async def test_buckets_are_cut_at_the_limit(drivers: Drivers, opensearch: OpenSearchNode) -> None:
     body = {"size": 0, "aggs": {"region": {"terms": {"field": "region"}}}}
-    assert len(await objects(drivers, source(opensearch), body, Limits(1, 10**6, 5.0))) == 2  # the limit and one
+    assert len(await objects(drivers, source(opensearch), body, Limits(1, 10**6, 60.0))) == 2  # the limit and one
 
 
 async def test_values_arrive_unchanged(
@@ -201,10 +201,10 @@ async def test_a_search_that_nobody_waits_for_stops_on_the_server(
     slow.cancel()
     with pytest.raises(asyncio.CancelledError):
         await slow
-    await eventually(stopped, seconds=15)
+    await eventually(stopped, seconds=45)
     with pytest.raises(QueryTimeout):
         await objects(drivers, where, {"query": SLOW}, Limits(10, 10**6, 0.5))
-    await eventually(stopped, seconds=15)
+    await eventually(stopped, seconds=45)
     assert len(await objects(drivers, source(opensearch, index=INDEX), {})) == 4
 
 

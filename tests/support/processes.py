@@ -20,6 +20,8 @@ from deploy.local.service import ServiceProcess
 from tests.support.in_process import free_ports
 from tests.support.platform import JWT_SECRET, Platform
 
+# Where workers are killed: their jobs pass on sooner than the fifteen seconds of an installation.
+SHORT_LEASE = {"TIDEMARK_JOB_LEASE": "PT5S"}
 FINAL_STATES = frozenset({"completed", "partial", "failed", "cancelled"})
 
 
@@ -62,13 +64,16 @@ def _process(name: str, port: int, env: Mapping[str, str], logs: Path) -> Servic
 
 @asynccontextmanager
 async def running_services(
-    platform: Platform, logs: Path, names: tuple[str, ...] = ("log_miner", "aggregator")
+    platform: Platform, logs: Path, names: tuple[str, ...] = ("log_miner", "aggregator"), **env: str
 ) -> AsyncIterator[Running]:
-    """Gateway and the named services; a name with a suffix (`aggregator-2`) is another replica."""
+    """Gateway and the named services; a name with a suffix (`aggregator-2`) is another replica. `env`: more of the
+    services' environment.
+    """
     ports = free_ports(*names, "gateway")
     upstreams = {name: port for name, port in ports.items() if "-" not in name and name != "gateway"}
     processes = {
-        name: _process(name, ports[name], platform.environment(name.split("-")[0], ports[name]), logs) for name in names
+        name: _process(name, ports[name], platform.environment(name.split("-")[0], ports[name], **env), logs)
+        for name in names
     }
     gateway_env = platform.gateway_environment(ports["gateway"], upstreams)
     processes["gateway"] = _process("gateway", ports["gateway"], gateway_env, logs)

@@ -15,8 +15,8 @@ from services.scraper.tools.interface import Batch, Cursor, Position
 from services.scraper.tools.superset import Superset
 
 QUICK = Limits(
-    request_seconds=1.0,
-    connect_seconds=1.0,
+    request_seconds=60.0,
+    connect_seconds=60.0,
     patience=Patience(attempts=3, first_pause=0.001, longest_pause=0.002, longest_retry_after=1.0),
 )
 LOCAL = EgressPolicy.of(("127.0.0.0/8",)).address_of

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import asyncpg
 import pytest
@@ -22,6 +23,7 @@ from tests.integration.mining_restarts.scenes import (
     scene,
     work,
 )
+from tests.support.killing import killed
 from tests.support.mining import (
     Ledger,
     Warehouse,
@@ -43,18 +45,17 @@ async def test_a_crash_around_sending_is_made_good(loaded: Scene, ledger: Ledger
 
 
 async def test_kills_at_random_moments_are_made_good(loaded: Scene, ledger: Ledger) -> None:
-    kills, patience = 0, 0.001
+    async def moved(from_seq: int) -> bool:
+        return (await loaded.state()).next_job_seq > from_seq
+
+    kills, idle, after = 0, 0, 0.001
     chance = random.Random(4711)  # noqa: S311 (a test that can be repeated)
     while (before := await loaded.state()).phase in ("waiting", "reading"):
-        run = asyncio.create_task(loaded.miner.mining.run(loaded.ref))
-        done, _ = await asyncio.wait({run}, timeout=patience * chance.uniform(0.5, 1))
-        if not done:
-            kills += 1
-            run.cancel()
-        await asyncio.wait({run})
-        # Runs without progress are counted and given up: a slow machine gets more time.
-        moved = (await loaded.state()).next_job_seq > before.next_job_seq
-        patience = 0.05 if moved else patience * 3
+        kept = partial(moved, before.next_job_seq)
+        # Runs without progress are counted and given up: from the third on they get the time that they need.
+        kills += await killed(loaded.miner.mining.run(loaded.ref), after if idle < 3 else None, kept)
+        idle = 0 if await kept() else idle + 1
+        after = chance.uniform(0.0, 0.05)
     sent, ambiguous = await assert_complete(loaded, ledger)
     print(f"KILLS kills={kills} rows={STATEMENTS} sent={sent} lost=0 ambiguous={ambiguous}")
     assert ambiguous == 0
