@@ -14,7 +14,8 @@ import orjson
 
 REDACTED: Final = "[redacted]"
 SHORTEST: Final = 6
-_DIGITS: Final = re.compile(rb"[0-9.,:eETZ+-]+|infinity")
+_DIGITS: Final = re.compile(rb"[0-9.,:eETZ+-]+")
+_INFINITY: Final = b"-infinity"
 
 
 def _base64_cores(raw: bytes) -> set[str]:
@@ -65,7 +66,7 @@ class Redactor:
     @property
     def numeric(self) -> bool:
         """Whether a secret may show in the digits of a number or a time."""
-        return any(_DIGITS.fullmatch(form) for form in self.encoded)
+        return any(_DIGITS.fullmatch(form) or form in _INFINITY for form in self.encoded)
 
     def shows(self, written: bytes) -> bool:
         """Whether JSON or CSV may hold a secret."""

@@ -1,5 +1,6 @@
 """Arrow batches of a server as cells of CSV and as batches to be sent: vectorised, a column at a time."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from services.query_executor.optional import optional
@@ -9,13 +10,17 @@ pyarrow, pc, csv = optional("pyarrow"), optional("pyarrow.compute"), optional("p
 
 AVAILABLE: Final = pyarrow is not None
 
-_FORMULA: Final = r"^[=+\-@\t\r]"
+_FORMULA: Final = (b"=", b"+", b"-", b"@", b"\t", b"\r")
 _HARMLESS: Final = r"^-(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|infinity)$"
 # What the client makes of a server's infinities: their marks, moved from the year 2000 to 1970, run over.
 _MOMENTS: Final = (-9_222_425_352_054_775_809, -9_222_425_352_054_775_808)
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _DAYS: Final = (-2_147_472_692, -2_147_472_691)
+# Behind the end of any time as text.
+_END: Final = 64
+# Of its own accord the writer takes 1,024 rows at a time.
+_TOGETHER: Final = 16_384
 
 
 def finite(column: Any) -> Any:
@@ -46,18 +51,22 @@ def without_secrets(column: Any, redactor: Redactor) -> Any:
 
 
 def _moments(column: Any) -> Any:
-    """As the JSON has them: no fraction where it is nought, `Z` where there is a zone."""
-    zone = "Z" if column.type.tz else ""
+    """As the JSON has them: no fraction where it is nought, `Z` where there is a zone.
+
+    Of bytes, which are cut several times faster than texts: all of these years have four digits.
+    """
     plain = column.cast(pyarrow.timestamp("us"))
     try:
-        texts = pc.cast(pc.cast(plain, pyarrow.timestamp("s")), pyarrow.string())
+        texts = pc.cast(pc.cast(plain, pyarrow.timestamp("s")), pyarrow.string()).view(pyarrow.binary())
     except pyarrow.ArrowInvalid:
-        texts = pc.cast(plain, pyarrow.string())
-        whole = pc.ends_with(texts, ".000000")
+        texts = pc.cast(plain, pyarrow.string()).view(pyarrow.binary())
+        whole = pc.ends_with(texts, b".000000")
         if pc.any(whole).as_py():
-            texts = pc.if_else(whole, pc.utf8_slice_codeunits(texts, 0, 19), texts)
-    texts = pc.utf8_replace_slice(texts, 10, 11, "T")
-    return pc.binary_join_element_wise(texts, zone, "") if zone else texts
+            texts = pc.if_else(whole, pc.binary_slice(texts, 0, 19), texts)
+    texts = pc.binary_replace_slice(texts, 10, 11, b"T")
+    if column.type.tz:
+        texts = pc.binary_replace_slice(texts, _END, _END, b"Z")
+    return texts.view(pyarrow.string())
 
 
 def _infinite(column: Any, texts: Any) -> Any:
@@ -69,7 +78,8 @@ def _infinite(column: Any, texts: Any) -> Any:
 
 
 def _texts(column: Any) -> Any:
-    risky = pc.match_substring_regex(column, _FORMULA)
+    first = pc.binary_slice(column.view(pyarrow.binary()), 0, 1)
+    risky = pc.is_in(first, value_set=pyarrow.array(_FORMULA, pyarrow.binary()))
     if not pc.any(risky).as_py():
         return column
     risky = pc.and_(risky, pc.invert(pc.match_substring_regex(column, _HARMLESS)))
@@ -91,12 +101,30 @@ def cells(column: Any) -> Any:
     return shown if known is column else _infinite(column, shown)
 
 
-def lines(batch: Any) -> bytes:
-    """Rows as CSV, without a header; texts stand in quotes."""
-    columns = [cells(column) for column in batch.columns]
+def lines(columns: Sequence[Any]) -> bytes:
+    """Columns of cells as CSV, without a header; texts stand in quotes."""
     names = [str(place) for place in range(len(columns))]
     written = pyarrow.BufferOutputStream()
-    csv.write_csv(
-        pyarrow.RecordBatch.from_arrays(columns, names=names), written, csv.WriteOptions(include_header=False)
-    )
+    options = csv.WriteOptions(include_header=False, batch_size=_TOGETHER)
+    csv.write_csv(pyarrow.RecordBatch.from_arrays(columns, names=names), written, options)
     return bytes(written.getvalue())
+
+
+def shows(columns: Sequence[Any], batch: Any, redactor: Redactor) -> bool:
+    """Whether the cells of a batch may hold a secret. Where none can hide in digits only texts need a look."""
+    if redactor.numeric:
+        return True
+    known = [column.type for column in batch.columns]
+    if not all(pyarrow.types.is_string(kind) or pyarrow.types.is_primitive(kind) for kind in known):
+        return True
+    texts = [column for column, kind in zip(columns, known, strict=True) if pyarrow.types.is_string(kind)]
+    return any(redactor.shows(_joined(column)) for column in texts)
+
+
+def _joined(column: Any) -> bytes:
+    """The texts of a column, one behind the other."""
+    _, offsets, data = column.buffers()
+    if data is None:
+        return b""
+    ends = memoryview(offsets).cast("i")
+    return memoryview(data)[ends[column.offset] : ends[column.offset + len(column)]].tobytes()

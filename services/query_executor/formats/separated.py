@@ -86,11 +86,16 @@ class CsvWriter:
 
     def chunk(self, rows: Batch) -> bytes:
         if isinstance(rows, Frame):
-            return without_secrets(frames.lines(rows.batch), self._redactor)
+            return self._frame(rows.batch)
         dumped = "".join(map(line, rows)).encode("utf-8", "replace")
         if not self._redactor.shows(dumped):
             return dumped
         return "".join(line(self._redactor.value(row)) for row in rows).encode("utf-8", "replace")
+
+    def _frame(self, batch: Any) -> bytes:
+        columns = [frames.cells(column) for column in batch.columns]
+        written = frames.lines(columns)
+        return without_secrets(written, self._redactor) if frames.shows(columns, batch, self._redactor) else written
 
     def end(self, facts: Facts) -> bytes:
         return b""
