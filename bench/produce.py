@@ -13,10 +13,11 @@ from aiokafka import AIOKafkaProducer
 
 from bench.harness import Result
 from bench.kafka import TOPIC, broker, fresh_topic, messages
-from libs.common.broker import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Publisher, build_broker, physical_name
+from libs.common.broker import COMPRESSION, MAX_BATCH_BYTES, Publisher, build_broker, physical_name
 from libs.common.clock import shifted_clock
 from libs.common.envelope import HeaderWriter
 from libs.common.events import BiQueryScraped
+from libs.common.handover import MAX_MESSAGE_BYTES
 from libs.common.process import calm_collector
 from libs.common.settings import CommonSettings
 
@@ -50,6 +51,7 @@ async def bare(settings: CommonSettings, ready: Ready) -> tuple[float, float]:
         enable_idempotence=True,
         max_request_size=MAX_MESSAGE_BYTES,
         max_batch_size=MAX_BATCH_BYTES,
+        compression_type=COMPRESSION,
     )
     await producer.start()
     name = physical_name(settings, TOPIC.name)

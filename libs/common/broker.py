@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
 from logging import DEBUG, getLogger
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -17,7 +15,6 @@ from aiokafka.errors import (
     ProducerClosed,
     ProducerFenced,
 )
-from aiokafka.partitioner import DefaultPartitioner, murmur2
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 
@@ -25,21 +22,18 @@ from libs.common.clock import Clock, shifted_clock
 from libs.common.envelope import HeaderWriter
 from libs.common.errors import TooLarge, Unavailable
 from libs.common.events import AnyEvent
+from libs.common.handover import MAX_MESSAGE_BYTES, Handover, Message, Partitioner
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.settings import CommonSettings
 from libs.common.telemetry import current_traceparent
 from libs.common.topics import Topic
 
-# Below the broker's own limit (1,048,588 for a batch): a batch that the broker refuses leaves a gap in
-# the sequence numbers of an idempotent producer, after which the partition takes nothing from it any more.
-MAX_MESSAGE_BYTES: Final = 1_000_000
 # A partition takes one batch at a time: what is sent at once under one key waits for a round trip per batch.
 MAX_BATCH_BYTES: Final = 512 * 1024
 # Records of a topic are much alike: a batch of them shrinks to a tenth, which spares more than it costs.
 COMPRESSION: Final = "zstd"
 _WINDOW: Final = 5_000
-_VALUE: Final = itemgetter(1)
 _BROKEN: Final = (OutOfOrderSequenceNumber, ProducerFenced, IllegalOperation, ProducerClosed)
 
 NO_EXTENSIONS: Final[Mapping[str, str]] = {}
@@ -75,35 +69,12 @@ def build_broker(settings: CommonSettings, service: str, *, graceful_timeout: fl
         max_batch_size=MAX_BATCH_BYTES,
         compression_type=COMPRESSION,
         graceful_timeout=graceful_timeout,
-        partitioner=_Partitioner(),
+        partitioner=Partitioner(),
         ack_policy=AckPolicy.MANUAL,
         apply_types=False,
         logger=getLogger("tidemark.broker"),
         log_level=DEBUG,
     )
-
-
-class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The usual one; it remembers the hashes of keys, because it is written in Python and keys come again and again."""
-
-    _hash = staticmethod(lru_cache(maxsize=8192)(murmur2))
-
-    @classmethod
-    def __call__(cls, key: bytes | None, all_partitions: list[int], available: list[int]) -> int:
-        if key is None:
-            chosen: int = super().__call__(key, all_partitions, available)
-            return chosen
-        place: int = cls._hash(key) & 0x7FFFFFFF
-        return all_partitions[place % len(all_partitions)]
-
-
-class Message(NamedTuple):
-    """A message as the broker gets it; `topic` is the physical name."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
 
 
 class Publisher:
@@ -174,34 +145,23 @@ class Publisher:
 
     async def deliver(self, messages: Sequence[Message], *, timeout: float | None = None) -> list[Exception | None]:
         """Messages as they are, in order, pipelined: what became of each (None: acknowledged)."""
-        limit = self._timeout if timeout is None else timeout
+        handover = Handover(_producer(self._broker))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout if timeout is None else timeout):
+                await handover.give(messages)
+                await handover.wait()
         outcomes: list[Exception | None] = [PublishFailed("The broker did not acknowledge in time.")] * len(messages)
-        pending: dict[int, asyncio.Future[Any]] = {}
-        try:
-            async with asyncio.timeout(limit):
-                await self._hand_over(messages, outcomes, pending)
-                for future in pending.values():  # they come in order, by the hundred: few are waited for
-                    if not future.done():
-                        await asyncio.wait([future])
-        except TimeoutError:
-            pass
-        for position, future in pending.items():
-            if future.done():
-                outcomes[position] = _as_failure(future.exception())
-            else:
+        for position, error in handover.failed.items():
+            outcomes[position] = _as_failure(error)
+        for future, positions in handover.pending:
+            if not future.done():
                 future.add_done_callback(_retrieve)
+                continue
+            outcome = _as_failure(future.exception())
+            for position in positions:
+                outcomes[position] = outcome
         await self._renew_if_broken(outcomes)
         return outcomes
-
-    async def _hand_over(
-        self, messages: Sequence[Message], outcomes: list[Exception | None], pending: dict[int, asyncio.Future[Any]]
-    ) -> None:
-        producer = _producer(self._broker)
-        for position, (topic, key, value, headers) in enumerate(messages):
-            try:
-                pending[position] = await producer.send(topic, value, key, headers=_filled(headers))
-            except Exception as error:
-                outcomes[position] = _as_failure(error)
 
     async def _renew_if_broken(self, outcomes: Sequence[Exception | None]) -> None:
         """An idempotent producer that lost its place refuses everything for ever: start a new one."""
@@ -220,10 +180,6 @@ class Publisher:
 def _producer(broker: KafkaBroker) -> AIOKafkaProducer:
     # FastStream's own publish costs half of the rate and allows no binary headers.
     return broker.config.broker_config.producer._producer.producer  # type: ignore[attr-defined]
-
-
-def _filled(headers: Sequence[tuple[str, bytes | None]]) -> Sequence[tuple[str, bytes | None]]:
-    return headers if all(map(_VALUE, headers)) else [(name, value or b"") for name, value in headers]
 
 
 def _as_failure(error: BaseException | None) -> Exception | None:

@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 import orjson
 from aiokafka import ConsumerRecord
 
-from libs.common.broker import Message
 from libs.common.clock import rfc3339
 from libs.common.envelope import Envelope, is_structured
+from libs.common.handover import Message
 from libs.common.scraped_shapes import BiQueryScraped, SyncCompleted
 from libs.common.sql import anonymise
 from libs.common.topics import BI_QUERY_SCRAPED, Topic

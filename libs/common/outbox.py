@@ -22,13 +22,14 @@ import asyncpg
 import orjson
 import structlog
 
-from libs.common.broker import MAX_MESSAGE_BYTES, NO_EXTENSIONS, Message, Publisher, physical_name
+from libs.common.broker import NO_EXTENSIONS, Publisher, physical_name
 from libs.common.clock import Clock, shifted_clock
 from libs.common.db import Connection, Pool
 from libs.common.envelope import CONTENT_TYPE, new_envelope
 from libs.common.errors import TooLarge
 from libs.common.events import AnyEvent
 from libs.common.failures import RetryPolicy, describe
+from libs.common.handover import MAX_MESSAGE_BYTES, Message
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.settings import CommonSettings
 from libs.common.telemetry import current_traceparent

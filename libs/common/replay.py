@@ -12,8 +12,9 @@ from typing import Final, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from libs.common.broker import Message, Publisher, build_broker, group_name, physical_name
+from libs.common.broker import Publisher, build_broker, group_name, physical_name
 from libs.common.dead_letter import BODY_DROPPED, PREFIX, REPLAYED
+from libs.common.handover import Message
 from libs.common.settings import CommonSettings
 from libs.common.topics import Topic
 

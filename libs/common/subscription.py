@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from libs.common.broker import Message, Publisher
+from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
 from libs.common.dead_letter_limits import DeadLetterLimits
@@ -27,6 +27,7 @@ from libs.common.decode import Decoder
 from libs.common.envelope import TRACEPARENT, EnvelopeError, header_map, moment_of
 from libs.common.errors import TooLarge
 from libs.common.failures import RetryPolicy, describe
+from libs.common.handover import Message
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import process_span
 from libs.common.partition_gate import PartitionGate, Verdict
@@ -114,24 +115,26 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         batch.clear()
         decoded = await self._decoded(fetched)
         await self._turns.free()
-        kept = await self._not_left(fetched, consumer, turn)
-        if any(kept) and self._is_on(turn):
-            self._turns.take(self._settled(list(compress(fetched, kept)), list(compress(decoded, kept)), consumer))
+        left = await self._left(fetched, consumer, turn)
+        if left:
+            kept = [raw.partition not in left for raw in fetched]
+            fetched, decoded = tuple(compress(fetched, kept)), list(compress(decoded, kept))
+        if fetched and self._is_on(turn):
+            self._turns.take(self._settled(fetched, decoded, consumer))
 
     def _is_on(self, turn: int) -> bool:
         return turn == self._turns.round and not self._stopping
 
-    async def _not_left(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, turn: int) -> list[bool]:
-        """Which records the consumer's position is still behind; it went back to before the others."""
+    async def _left(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, turn: int) -> set[int]:
+        """The partitions that are no longer ours, or in which the consumer went back to before the batch's end."""
         while self._is_on(turn):
             try:
                 async with asyncio.timeout(_POSITION_SECONDS):
-                    passed = await _passed(batch, consumer)
-                return [raw.partition in passed for raw in batch]
+                    return await _not_passed(batch, consumer)
             except (KafkaError, TimeoutError) as error:
                 _log.warning("position not known", topic=self.topic.name, error=describe(error))
                 await asyncio.sleep(1)
-        return []
+        return set()
 
     async def _settled(
         self, batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome], consumer: AIOKafkaConsumer
@@ -349,15 +352,17 @@ def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
     return {TopicPartition(batch[0].topic, partition): offset for partition, offset in firsts.items()} if batch else {}
 
 
-async def _passed(batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> set[int]:
-    """The partitions that are still ours and of which all records of the batch lie before the consumer's position."""
-    lasts = {TopicPartition(raw.topic, raw.partition): raw.offset for raw in batch}
-    passed: set[int] = set()
-    for place, last in lasts.items():
-        with suppress(IllegalStateError):
-            if await consumer.position(place) > last:
-                passed.add(place.partition)
-    return passed
+async def _not_passed(batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> set[int]:
+    """Partitions that are not ours, or whose position does not lie behind all records of the batch."""
+    behind: set[int] = set()
+    for partition, last in {raw.partition: raw.offset for raw in batch}.items():
+        try:
+            if await consumer.position(TopicPartition(batch[0].topic, partition)) > last:
+                continue
+        except IllegalStateError:
+            pass
+        behind.add(partition)
+    return behind
 
 
 def _traceparents(batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome]) -> list[str | None]:

@@ -5,8 +5,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from libs.common.broker import Message
 from libs.common.dead_letter import dead_letter, scrub, to_message
+from libs.common.handover import Message
 from libs.common.topics import BI_QUERY_SCRAPED, USAGE_RECOMPUTE, Topic
 from tests.unit.common.kafka_records import raw
 
