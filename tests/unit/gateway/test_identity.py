@@ -88,7 +88,7 @@ FORGED = {
     "algorithm that is not pinned": jwt.encode(claims(), RSA_KEY, algorithm="PS256", headers={"kid": "r1"}),
     "HS512": jwt.encode(claims(), "x" * 64, algorithm="HS512"),
     "expired": hs256(exp=int(time.time()) - 30),
-    "not yet": hs256(nbf=int(time.time()) + 120),
+    "not yet": hs256(nbf=int(time.time()) + 86_400),
     "another issuer": hs256(iss="somebody"),
     "another audience": hs256(aud="tidemark-services"),
     "no expiry": hs256(exp=None),
