@@ -64,9 +64,9 @@ class _Timed:
         self.ms = 0.0
         self._apply = counters.apply
 
-    async def __call__(self, connection: Connection, *values: object) -> None:
+    async def __call__(self, connection: Connection, *values: object, **named: object) -> None:
         began = time.perf_counter()
-        await self._apply(connection, *values)  # type: ignore[arg-type]
+        await self._apply(connection, *values, **named)  # type: ignore[arg-type]
         self.ms += (time.perf_counter() - began) * 1e3
 
 

@@ -127,14 +127,18 @@ class ErasedNames:
                 return pseudonym
         raise AssertionError("all of a digest is taken by another digest")
 
+    async def among(self, connection: Connection, tenants: Iterable[UUID]) -> set[UUID]:
+        """Those of these tenants that have erased names. New erasures wait for the transaction's end."""
+        wanted = sorted(set(tenants))
+        if not wanted:
+            return set()
+        await connection.execute(_SHARE, wanted)
+        return {row["tenant_id"] for row in await connection.fetch(_TENANTS, wanted)}
+
     async def pseudonyms(self, connection: Connection, people: Iterable[Person]) -> dict[Person, str]:
         """What stands for those of these names that are erased. New erasures wait for the transaction's end."""
         wanted = set(people)
-        tenants = sorted({tenant for tenant, _ in wanted})
-        if not tenants:
-            return {}
-        await connection.execute(_SHARE, tenants)
-        touched = {row["tenant_id"] for row in await connection.fetch(_TENANTS, tenants)}
+        touched = await self.among(connection, (tenant for tenant, _ in wanted))
         by_digest = {
             (tenant, digest): (tenant, name)
             for tenant, name in wanted

@@ -17,7 +17,7 @@ from services.aggregator.rows import LedgerKey
 # One reads and prepares while the database stores what the other prepared.
 _MEMBERS: Final = 2
 # Twenty statements a batch cost little of one that large.
-_MAX_RECORDS: Final = 5_000
+_MAX_RECORDS: Final = 10_000
 _log = structlog.get_logger()
 
 

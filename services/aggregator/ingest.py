@@ -65,14 +65,19 @@ class Ingest:
         tenants = {key.tenant_id for key in batch.connectors()}
         async with self._database.work() as connection:
             await self._begin(connection, batch.connectors())
-            batch.rename(await self._erased.pseudonyms(connection, batch.people()))
-            versions = await self._store_patterns(connection, batch)
+            await self._rename(connection, batch)
+            versions, lacked = await self._store_patterns(connection, batch)
             inserted = await self._store_records(connection, batch, fresh=fresh)
             await self._settle(connection, batch)
-            await counters.apply(connection, now, tenants, batch if inserted else None)
+            await counters.apply(connection, now, tenants, batch if inserted else None, mapping=lacked)
         self._stored.note(batch.patterns, versions)
         if inserted and not fresh:
             self._repeating -= batch.connectors()
+
+    async def _rename(self, connection: Connection, batch: Batch) -> None:
+        touched = await self._erased.among(connection, {origin.tenant_id for origin in batch.origins})
+        if people := batch.people(touched):
+            batch.rename(await self._erased.pseudonyms(connection, people))
 
     async def _prepare(self, arrivals: Sequence[Arrival], now: datetime) -> Batch:
         adding, place = Adding(self._patterns, now), 0
@@ -94,13 +99,12 @@ class Ingest:
 
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)
-        await records.open_changes(connection)
         keys = set(keys)
         await locks.share_tenants(connection, {key.tenant_id for key in keys})
         await locks.hold_connectors(connection, keys)
 
-    async def _store_patterns(self, connection: Connection, batch: Batch) -> Versions:
-        """The versions of the batch's patterns, which hold once the transaction is committed."""
+    async def _store_patterns(self, connection: Connection, batch: Batch) -> tuple[Versions, bool]:
+        """The versions of the batch's patterns, which hold once the transaction is committed; whether any is staged."""
         versions = await ingest.versions(connection, batch.patterns)
         if lacking := self._stored.lacking(batch.patterns, versions):
             await ingest.stage_patterns(connection, lacking.values())
@@ -109,7 +113,7 @@ class Ingest:
             await ingest.insert_pattern_table_keys(connection)
             await ingest.insert_pattern_columns(connection)
             versions |= await ingest.versions(connection, lacking)
-        return versions
+        return versions, bool(lacking)
 
     async def _store_records(self, connection: Connection, batch: Batch, *, fresh: bool) -> bool:
         """Whether executions were inserted whose changes are not staged yet."""

@@ -11,18 +11,21 @@ from libs.common.ids import ResourceIds, fast_uuid
 from services.aggregator.domain import NO_SYNC, Rank, chart_key, counted_moment, in_utc, storable
 from services.aggregator.patterns import Patterns
 from services.aggregator.rows import (
+    DETAILS,
     Batch,
     Closing,
     LedgerKey,
     Numbers,
     Origin,
     Pattern,
+    Sending,
     Source,
     StagedRow,
     Words,
 )
 
 _NONE: Final[Mapping[int, Pattern]] = {}
+_NO_DETAILS: Final = (None,) * (len(StagedRow._fields) - DETAILS)
 
 
 class Arrival(Struct, frozen=True, gc=False):
@@ -48,52 +51,50 @@ class Adding:
         self.batch = Batch()
         self.patterns = patterns
         self._now = now
-        self._before: BiQueryScraped | None = None
-        self._source: Source | None = None
-        self._said: datetime | None = None
-        self._said_in_utc = now
+        self._sending: Sending | None = None
 
     def add(self, arrivals: Sequence[Arrival], start: int, stop: int, found: Mapping[int, Pattern] = _NONE) -> int:
         """Add those from `start` on; the place behind the last: before `stop` where a pattern is neither remembered nor
         among those found (by place).
         """
+        sending = self._sending
         for place in range(start, stop):
             arrival = arrivals[place]
             event = arrival.event
             if isinstance(event, SyncCompleted):
                 self._close(event)
                 continue
-            source = self._source_of(event)
-            words = source.words.get(event.sql_text)
+            if sending is None or not _same_sending(sending, event, arrival.said_at):
+                sending = self._sending = self._sending_of(event, arrival.said_at)
+            words = sending.source.words.get(event.sql_text)
             if words is None or not _same_words(words.event, event):
                 pattern = found.get(place) or self.patterns.look_up(event)
                 if pattern is None:
                     return place
-                words = source.words[event.sql_text] = Words(event, self._place_of(pattern))
-            self._add(event, arrival.said_at, source, words.pattern)
+                words = sending.source.words[event.sql_text] = Words(event, self._place_of(pattern))
+            self._add(event, sending, words.pattern)
         return stop
 
     def _close(self, event: SyncCompleted) -> None:
         key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
         self.batch.closings.append(Closing(key, event.count, event.complete))
 
-    def _add(self, event: BiQueryScraped, said_at: datetime, source: Source, pattern: int) -> None:
-        moment, number, numbers, by = event.executed_at, event.job_seq, source.numbers, event.executed_by
-        if moment is not None:
-            moment = counted_moment(moment if moment.tzinfo is UTC else in_utc(moment), self._now)
+    def _add(self, event: BiQueryScraped, sending: Sending, pattern: int) -> None:
+        moment, number, source = event.executed_at, event.job_seq, sending.source
+        if moment is None:
+            self.batch.has_references = True
+        elif moment.tzinfo is not UTC or moment > self._now:
+            moment = counted_moment(in_utc(moment), self._now)
             if moment is None:
                 self.batch.refused += 1
-                if numbers is not None and number is not None:
-                    numbers.rejected.add(number)
+                if source.numbers is not None and number is not None:
+                    source.numbers.rejected.add(number)
                 return
-        else:
-            self.batch.has_references = True
-        if numbers is not None and number is not None:
-            numbers.stored.add(number)
-        if by:
-            by = storable(by)
-            source.people.add(by or "")
-        row = _row(event, source, self._origin(event, said_at, source), pattern, moment, by)
+        if source.numbers is not None and number is not None:
+            source.numbers.stored.add(number)
+        row = _row(event, sending, pattern, moment)
+        if not self.batch.has_details and row[DETAILS:] != _NO_DETAILS:
+            self.batch.has_details = True
         before = self.batch.rows.setdefault(row.id, row)
         if before is not row and self._rank(before) <= self._rank(row):
             self.batch.rows[row.id] = row
@@ -102,23 +103,17 @@ class Adding:
         origin = self.batch.origins[row.origin - 1]
         return Rank(origin.sync_seq, row.job_seq, origin.said_at)
 
-    def _source_of(self, event: BiQueryScraped) -> Source:
-        before, source = self._before, self._source
-        if (
-            source is None
-            or before is None
-            or event.connector is not before.connector
-            or event.tenant is not before.tenant
-            or event.job_id is not before.job_id
-            or event.sync_seq != before.sync_seq
-            or event.job_seq is None
-            or before.job_seq is None
-        ):
-            source = self._source = self._looked_up(event)
-            self._before = event
-        return source
+    def _sending_of(self, event: BiQueryScraped, said_at: datetime) -> Sending:
+        source, said_in_utc = self._source_of(event), in_utc(said_at)
+        key = (event.environment, event.resource_type, said_in_utc)
+        place = source.origins.get(key)
+        if place is None:
+            sync_seq = NO_SYNC if source.sync_seq is None else source.sync_seq
+            self.batch.origins.append(Origin(source.tenant, source.connector, *key[:2], sync_seq, said_in_utc))
+            place = source.origins[key] = len(self.batch.origins)
+        return Sending(event, said_at, source, place)
 
-    def _looked_up(self, event: BiQueryScraped) -> Source:
+    def _source_of(self, event: BiQueryScraped) -> Source:
         job = event.job_id if event.job_seq is not None else None
         tenant, connector, sync_seq = event.tenant, event.connector.id, event.sync_seq
         key = (tenant.int, connector.int, None if job is None else job.int, sync_seq)
@@ -130,18 +125,6 @@ class Adding:
             source = Source(tenant, connector, sync_seq, ResourceIds(tenant, connector), numbers)
             self.batch.sources[key] = source
         return source
-
-    def _origin(self, event: BiQueryScraped, said_at: datetime, source: Source) -> int:
-        if said_at is not self._said:
-            # What was sent at once was said at the same moment, the very same object.
-            self._said, self._said_in_utc = said_at, in_utc(said_at)
-        key = (event.environment, event.resource_type, self._said_in_utc)
-        place = source.origins.get(key)
-        if place is None:
-            sync_seq = NO_SYNC if source.sync_seq is None else source.sync_seq
-            self.batch.origins.append(Origin(source.tenant, source.connector, *key[:2], sync_seq, self._said_in_utc))
-            place = source.origins[key] = len(self.batch.origins)
-        return place
 
     def _place_of(self, pattern: Pattern) -> int:
         known = self.batch.places.get(id(pattern))
@@ -155,6 +138,21 @@ class Adding:
         return known[1]
 
 
+def _same_sending(sending: Sending, event: BiQueryScraped, said_at: datetime) -> bool:
+    """Whether a record surely has the origin of another one. It may have where this is false."""
+    first = sending.event
+    return (
+        event.connector is first.connector
+        and event.job_id is first.job_id
+        and event.tenant is first.tenant
+        and said_at is sending.said_at
+        and event.sync_seq == first.sync_seq
+        and event.resource_type == first.resource_type
+        and event.environment == first.environment
+        and (event.job_seq is None) is (first.job_seq is None)
+    )
+
+
 def _same_words(one: BiQueryScraped, other: BiQueryScraped) -> bool:
     """Whether two records with the same text surely have one pattern. They may have where this is false."""
     return (
@@ -165,26 +163,27 @@ def _same_words(one: BiQueryScraped, other: BiQueryScraped) -> bool:
     )
 
 
-def _row(
-    event: BiQueryScraped, source: Source, origin: int, pattern: int, moment: datetime | None, by: str | None
-) -> StagedRow:
-    resource_id = storable(event.resource_id) or ""
-    title, dashboard = event.title, event.dashboard_id
+def _row(event: BiQueryScraped, sending: Sending, pattern: int, moment: datetime | None) -> StagedRow:
+    resource_id, title, by, dashboard = event.resource_id, event.title, event.executed_by, event.dashboard_id
     dashboard_title, url = event.dashboard_title, event.dashboard_url
-    return StagedRow(
-        origin,
+    # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
+    row_id = sending.source.ids(event.resource_type, resource_id)
+    if not resource_id.isascii() or "\0" in resource_id:
+        resource_id = storable(resource_id) or ""
+    values = (
+        sending.origin,
         pattern,
-        # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
-        source.ids(event.resource_type, event.resource_id),
+        row_id,
         resource_id,
-        # Only references are counted by charts.
-        chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
-        title and storable(title),
-        by,
+        by and storable(by),
         moment,
         event.execution_count,
+        event.job_seq or 0,
+        title and storable(title),
         dashboard and storable(dashboard),
         dashboard_title and storable(dashboard_title),
         url and storable(url),
-        event.job_seq or 0,
+        # Only references are counted by charts.
+        chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
     )
+    return tuple.__new__(StagedRow, values)  # a third of what the class's own constructor takes

@@ -1,9 +1,9 @@
 """What one batch of records comes to: rows to stage, numbers for the ledgers. Field names are column names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.common.events import BiQueryScraped
@@ -20,15 +20,20 @@ class StagedRow(NamedTuple):
     pattern: int
     id: UUID
     resource_id: str
-    chart_key: UUID | None
-    title: str | None
     executed_by: str | None
     executed_at: datetime | None
     execution_count: int
+    job_seq: int
+    # Of executions mostly none is told.
+    title: str | None
     dashboard_id: str | None
     dashboard_title: str | None
     dashboard_url: str | None
-    job_seq: int
+    chart_key: UUID | None
+
+
+DETAILS: Final = 8
+"""Place of the first of a row's fields that executions mostly lack."""
 
 
 class Origin(NamedTuple):
@@ -140,9 +145,18 @@ class Source:
     sync_seq: int | None
     ids: ResourceIds
     numbers: Numbers | None
-    people: set[str] = field(default_factory=set)
     origins: dict[tuple[str, str, datetime], int] = field(default_factory=dict)
     words: dict[str | None, Words] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A record, and what those that were sent with it have in common: its source, the place of its origin."""
+
+    event: BiQueryScraped
+    said_at: datetime
+    source: Source
+    origin: int
 
 
 @dataclass(slots=True)
@@ -161,10 +175,15 @@ class Batch:
     places: dict[int, tuple[Pattern, int]] = field(default_factory=dict)
     refused: int = 0
     has_references: bool = False
+    has_details: bool = False
 
-    def people(self) -> set[tuple[UUID, str]]:
-        """Whose names the batch holds, by tenant."""
-        return {(source.tenant, name) for source in self.sources.values() for name in source.people}
+    def people(self, tenants: Collection[UUID]) -> set[tuple[UUID, str]]:
+        """Whose names the batch holds, of these tenants."""
+        if not tenants:
+            return set()
+        told = {(row.origin, row.executed_by) for row in self.rows.values() if row.executed_by}
+        people = {(self.origins[origin - 1].tenant_id, name) for origin, name in told}
+        return {person for person in people if person[0] in tenants}
 
     def rename(self, pseudonyms: Mapping[tuple[UUID, str], str]) -> None:
         """Put pseudonyms in the place of names."""

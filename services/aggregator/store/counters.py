@@ -157,13 +157,23 @@ _SPENT: Final = {
 }
 
 
-async def apply(connection: Connection, now: datetime, tenants: Iterable[UUID], inserted: Batch | None = None) -> None:
+async def apply(
+    connection: Connection,
+    now: datetime,
+    tenants: Iterable[UUID],
+    inserted: Batch | None = None,
+    *,
+    mapping: bool = False,
+) -> None:
     """Mark and count what this transaction changed. The last thing that it does but for its commit.
 
-    `inserted`: a batch whose executions were inserted, and are not staged as changes yet.
+    `inserted`: a batch whose executions were inserted, and are not staged as changes yet. `mapping`: whether patterns
+    are staged, whose products may not be known.
     """
     await locks.share_windows(connection, tenants)
-    grown = [(row["tenant_id"], row["product_id"]) for row in await connection.fetch(_MAP, True)]  # see records.known
+    # The parameter: see records.known.
+    found = await connection.fetch(_MAP, True) if mapping else []
+    grown = [(row["tenant_id"], row["product_id"]) for row in found]
     if inserted is not None:
         await records.note_inserted(connection, inserted)
     await dirt.mark_touched(connection, grown, now)

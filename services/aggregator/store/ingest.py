@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from libs.common.db import Connection
 from services.aggregator.rows import (
+    DETAILS,
     Batch,
     Pattern,
     StagedColumn,
@@ -20,11 +21,11 @@ PatternKey = tuple[UUID, UUID]
 Versions = dict[PatternKey, int]
 
 # COPY into a table with row-level security is refused, hence temporary tables; they empty themselves at commit.
-_STAGING = """
+_STAGING: Final = """
 CREATE TEMP TABLE IF NOT EXISTS stage_row (
-    origin int, pattern int, id uuid, resource_id text, chart_key uuid, title text, executed_by text,
-    executed_at timestamptz, execution_count bigint, dashboard_id text, dashboard_title text, dashboard_url text,
-    job_seq bigint
+    origin int, pattern int, id uuid, resource_id text, executed_by text, executed_at timestamptz,
+    execution_count bigint, job_seq bigint, title text, dashboard_id text, dashboard_title text, dashboard_url text,
+    chart_key uuid
 ) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS stage_record (
     tenant_id uuid, id uuid, connector_id uuid, environment text, resource_type text, resource_id text,
@@ -46,23 +47,33 @@ CREATE TEMP TABLE IF NOT EXISTS stage_column (
 """
 
 
+# Emptied at commit. `sign`: -1 for what counted before, 1 for what counts now; `chart_key` is null of an execution.
+CHANGES: Final = """
+CREATE TEMP TABLE IF NOT EXISTS stage_change (
+    tenant_id uuid, pattern_id uuid, sign int, at timestamptz, executed_by text, amount bigint, chart_key uuid
+) ON COMMIT DELETE ROWS;
+"""
 # A plan that is kept was made for the tables as they were: one made for empty ones reads them whole when they are full.
-_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan;"
+# And nobody needs to be told of each table that it is there already.
+_SETTINGS: Final = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL client_min_messages = warning;"
 
 
 async def open_staging(connection: Connection) -> None:
     """Make the session's staging tables; they stay for its next batches. Statements are planned for what is there."""
-    await connection.execute(_STAGING + _PLANS)
+    await connection.execute(_SETTINGS + _STAGING + CHANGES)
 
 
-async def _copy(connection: Connection, table: str, kind: type[NamedTuple], rows: Iterable[tuple[object, ...]]) -> None:
-    columns: Sequence[str] = kind._fields
+async def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
     await connection.copy_records_to_table(table, records=rows, columns=columns, schema_name="pg_temp")
 
 
 async def stage_rows(connection: Connection, batch: Batch) -> None:
     """Copy a batch's rows into their staging table, without what they have in common."""
-    await _copy(connection, "stage_row", StagedRow, batch.rows.values())
+    columns, rows = StagedRow._fields, batch.rows.values()
+    if batch.has_details:
+        await _copy(connection, "stage_row", columns, rows)
+    else:
+        await _copy(connection, "stage_row", columns[:DETAILS], rows)
 
 
 async def spread_rows(connection: Connection, batch: Batch) -> None:
@@ -92,10 +103,14 @@ def shared(batch: Batch) -> list[list[object]]:
 
 async def stage_patterns(connection: Connection, patterns: Collection[Pattern]) -> None:
     """Copy patterns with all that belongs to them into their staging tables."""
-    await _copy(connection, "stage_pattern", StagedPattern, (pattern.row for pattern in patterns))
-    await _copy(connection, "stage_table", StagedTable, (row for pattern in patterns for row in pattern.tables))
-    await _copy(connection, "stage_table_key", StagedTableKey, (row for pattern in patterns for row in pattern.keys))
-    await _copy(connection, "stage_column", StagedColumn, (row for pattern in patterns for row in pattern.columns))
+    await _copy(connection, "stage_pattern", StagedPattern._fields, (pattern.row for pattern in patterns))
+    await _copy(connection, "stage_table", StagedTable._fields, (row for pattern in patterns for row in pattern.tables))
+    await _copy(
+        connection, "stage_table_key", StagedTableKey._fields, (row for pattern in patterns for row in pattern.keys)
+    )
+    await _copy(
+        connection, "stage_column", StagedColumn._fields, (row for pattern in patterns for row in pattern.columns)
+    )
 
 
 async def versions(connection: Connection, patterns: Iterable[PatternKey]) -> Versions:

@@ -8,13 +8,8 @@ import asyncpg
 
 from libs.common.db import Connection
 from services.aggregator.rows import Batch, LedgerKey
-from services.aggregator.store.ingest import ROWS, shared
+from services.aggregator.store.ingest import CHANGES, ROWS, shared
 
-# Emptied at commit. `sign`: -1 for what counted before, 1 for what counts now; `chart_key` is null of an execution.
-_STAGING: Final = """
-CREATE TEMP TABLE IF NOT EXISTS stage_change (
-    tenant_id uuid, pattern_id uuid, sign int, at timestamptz, executed_by text, amount bigint, chart_key uuid
-) ON COMMIT DELETE ROWS"""
 _NOTE: Final = "INSERT INTO stage_change (tenant_id, pattern_id, sign, at, executed_by, amount, chart_key)"
 # What a statement on executions or on references returns, so that `changes_of` can stage it.
 SIDES: Final = {
@@ -48,7 +43,7 @@ _CHANGED: Final = changes_of("stored")
 
 async def open_changes(connection: Connection) -> None:
     """Make the session's table of changes; it stays for its next transactions."""
-    await connection.execute(_STAGING)
+    await connection.execute(CHANGES)
 
 
 class Known(NamedTuple):
