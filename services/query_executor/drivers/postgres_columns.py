@@ -17,13 +17,13 @@ from services.query_executor.drivers.frames import Frame
 from services.query_executor.drivers.postgres import PostgresDriver, secret_login
 from services.query_executor.drivers.postgres_binding import setting_name
 from services.query_executor.drivers.postgres_errors import named_failures
+from services.query_executor.drivers.postgres_logins import AVAILABLE, Logins
 from services.query_executor.drivers.source import Make, Pooling, Resolve, Source
 from services.query_executor.optional import optional
 from services.query_executor.secret_types import SqlConnection
 from services.query_executor.statement import Bound, Origin
 
 adbc_driver_manager = optional("adbc_driver_manager")
-dbapi: Any = optional("adbc_driver_postgresql.dbapi") if optional("pyarrow") else None
 
 Result = TypeVar("Result")
 # Types whose Arrow form holds what the other formats hold.
@@ -96,7 +96,8 @@ class FrameRows:
 class _Session:
     """One connection and its statement."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, logins: Logins, seconds: float) -> None:
+        self._logins = logins
         self._budget = Budget(seconds)
         self._seconds = seconds
         self._running: asyncio.Future[Any] | None = None
@@ -123,7 +124,7 @@ class _Session:
 
     def open(self, info: str, settings: Sequence[tuple[str, str | None]], text: str) -> Any:
         """Connect, begin, set, run; the reader of the result."""
-        self.connection = dbapi.connect(info)
+        self.connection = self._logins.connect(info)
         self.cursor = self.connection.cursor(adbc_stmt_kwargs=_STATEMENT)
         self.cursor.execute("SET TRANSACTION READ ONLY")
         self.cursor.execute(f"SET LOCAL statement_timeout = '{_SLOWEST_SECONDS}s'")
@@ -164,6 +165,7 @@ class ColumnarPostgresDriver(PostgresDriver):
         super().__init__(secret_login(source, resolve), pooling)
         self._source = source
         self._resolve = resolve
+        self._logins = Logins()
 
     @asynccontextmanager
     async def columns(self, bound: Bound, limits: Limits) -> AsyncIterator[FrameRows | None]:
@@ -188,7 +190,7 @@ class ColumnarPostgresDriver(PostgresDriver):
                 return
             settings = [(setting_name(number), value) for number, value in enumerate(arguments, 1)]
             text = prepared.with_settings.rstrip().rstrip(";")
-            session = _Session(limits.seconds)
+            session = _Session(self._logins, limits.seconds)
             try:
                 info = conninfo(self._source, await self._address())
                 reader = await session.do(lambda: session.open(info, settings, text))
@@ -200,7 +202,12 @@ class ColumnarPostgresDriver(PostgresDriver):
         begins = bound.parts[0].lstrip(" \n\t\r(")[:6].upper()
         proved = self._source.settings.ssl_mode != "verify-full"  # asyncpg knows how to check the name that was typed
         plain = all(bind.origin is not Origin.SECRET for bind in bound.binds)
-        return dbapi is not None and proved and plain and (begins == "SELECT" or begins.startswith("WITH"))
+        return AVAILABLE and proved and plain and (begins == "SELECT" or begins.startswith("WITH"))
+
+    async def close(self) -> None:
+        """Wait for statements that run, then say goodbye to the server."""
+        await super().close()
+        self._logins.close()
 
     async def _address(self) -> str:
         settings = self._source.connection
