@@ -1,6 +1,8 @@
 """One run of a mining job: read a batch, store it with the place behind it, send it, note that it was sent.
 
-A run may be killed anywhere: what was stored and not noted as sent is sent again under the same numbers.
+A batch is read while the one before it is stored and the one before that is sent; that it was sent is noted where the
+next one is stored. A run may be killed anywhere: what was stored and not noted as sent is sent again under the same
+numbers.
 """
 
 import asyncio
@@ -20,7 +22,7 @@ from libs.common.events import BiQueryScraped
 from libs.common.jobs import JobRef
 from libs.common.sealed import CannotOpen, KeyRing
 from libs.common.telemetry import current_traceparent
-from services.log_miner.ahead import one_ahead
+from services.log_miner.ahead import OneBehind, one_ahead
 from services.log_miner.domain import MiningJob, Recorder, Source
 from services.log_miner.metrics import MiningMetrics
 from services.log_miner.packing import pack
@@ -53,10 +55,14 @@ class _Run(Run[MiningJob]):
         super().__init__(mining.runs, job)
         self._mining = mining
         self._connected = False
+        self._acknowledged = job.rows_sent
 
     async def read(self) -> Reading:
         """Read to the log's end, or until somebody asks to stop."""
-        await self._send(await self._mining.sender.left_over(self.job))
+        left = await self._mining.sender.left_over(self.job)
+        if left:
+            await self._send(left)
+            await self._note_sent()
         finished = not self.job.cancel_requested and await self._read_log()
         return Reading(finished, complete=finished)
 
@@ -74,14 +80,22 @@ class _Run(Run[MiningJob]):
     async def _read(self, log: OpenWarehouse, source: Source, since: datetime) -> bool:
         async with self.runs.database.work() as connection:
             cursor = await PLACES.cursor(connection, self.job.tenant, self.job.connector_id)
-        async with aclosing(one_ahead(self._prepared(log.batches(cursor, since), source))) as prepared:
-            async for batch, records in prepared:
-                stored = await self._store(batch, records)
-                trace_here = current_traceparent()
-                await self._send([(record, trace_here) for record in stored])
-                self._mining.metrics.lines.inc(batch.lines_read)
-                if self.job.cancel_requested:
-                    return False
+        ahead = one_ahead(self._prepared(log.batches(cursor, since), source))
+        async with aclosing(ahead) as prepared, OneBehind() as sending:
+            finished = await self._go_through(prepared, sending)
+            await sending.done()
+        if self._acknowledged > self.job.rows_sent:
+            await self._note_sent()
+        return finished
+
+    async def _go_through(self, prepared: AsyncIterator[Prepared], sending: OneBehind) -> bool:
+        async for batch, records in prepared:
+            stored, trace_here = await self._store(batch, records), current_traceparent()
+            if stored:
+                await sending.begin(self._send([(record, trace_here) for record in stored]))
+            self._mining.metrics.lines.inc(batch.lines_read)
+            if self.job.cancel_requested:
+                return False
         return True
 
     async def _prepared(self, batches: AsyncIterator[Batch], source: Source) -> AsyncGenerator[Prepared, None]:
@@ -93,10 +107,11 @@ class _Run(Run[MiningJob]):
 
     async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> list[BiQueryScraped]:
         """Records, cursor and counts in one transaction; the records as they were stored."""
-        job, trace_here = self.job, current_traceparent()
+        job, sent, trace_here = self.job, self._acknowledged, current_traceparent()
         async with self.runs.database.work() as connection:
             await self.record(
                 connection,
+                rows_sent=sent,
                 next_job_seq=job.next_job_seq + len(records),
                 lines_read=job.lines_read + batch.lines_read,
                 percentage=round(batch.progress * 100, 1),
@@ -108,16 +123,20 @@ class _Run(Run[MiningJob]):
             if records:
                 batch_unsent = UnsentBatch(job.id, job.next_job_seq, pack(records), trace_here)
                 await unsent.insert(connection, job.tenant, batch_unsent)
+            if sent > job.rows_sent:
+                await unsent.delete(connection, job.tenant, job.id, sent)
         return records
 
     async def _send(self, records: Sequence[Traced]) -> None:
-        if not records:
-            return
         await self._mining.sender.send(self.job, records)
-        async with self.runs.database.work() as connection:
-            await self.record(connection, rows_sent=records[-1][0].job_seq or 0)
-            await self._mining.sender.forget(connection, self.job)
+        self._acknowledged = records[-1][0].job_seq or 0
         self._mining.metrics.rows.inc(len(records))
+
+    async def _note_sent(self) -> None:
+        """All that was stored is sent."""
+        async with self.runs.database.work() as connection:
+            await self.record(connection, rows_sent=self._acknowledged)
+            await self._mining.sender.forget(connection, self.job)
 
     async def _connector(self) -> tuple[Connector, AnySettings]:
         async with self.runs.database.work() as connection:

@@ -40,9 +40,15 @@ async def batches(connection: Connection, tenant: UUID, job_id: UUID) -> list[Un
     return [UnsentBatch(**dict(row)) for row in found]
 
 
-async def delete(connection: Connection, tenant: UUID, job_id: UUID) -> None:
-    """The broker has them."""
-    await connection.execute("DELETE FROM unsent_batch WHERE tenant_id = $1 AND job_id = $2", tenant, job_id)
+async def delete(connection: Connection, tenant: UUID, job_id: UUID, up_to: int | None = None) -> None:
+    """The broker has them, or those that begin with a number up to this one."""
+    await connection.execute(
+        """DELETE FROM unsent_batch
+        WHERE tenant_id = $1 AND job_id = $2 AND ($3::bigint IS NULL OR first_job_seq <= $3)""",
+        tenant,
+        job_id,
+        up_to,
+    )
 
 
 async def lock_holding(connection: Connection, tenant: UUID, text: str) -> list[UnsentBatch]:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.log_miner.ahead import one_ahead
+from services.log_miner.ahead import OneBehind, one_ahead
 
 
 class Maker:
@@ -59,3 +59,60 @@ async def test_left_early_the_making_stops() -> None:
         await anext(numbers)
     assert maker.closed
     assert maker.made <= 2
+
+
+class Sent:
+    """Notes which pieces of work were begun and which were done."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.may_go_on = asyncio.Event()
+
+    async def work(self, number: int) -> None:
+        self.begun.append(number)
+        await self.may_go_on.wait()
+        if number == 13:
+            raise ValueError("refused")
+        self.done.append(number)
+
+
+async def test_work_goes_on_behind_one_piece_at_a_time() -> None:
+    sent = Sent()
+    async with OneBehind() as behind:
+        await behind.begin(sent.work(1))
+        following = asyncio.create_task(behind.begin(sent.work(2)))
+        await asyncio.sleep(0)
+        assert (sent.begun, sent.done, following.done()) == ([1], [], False)
+        sent.may_go_on.set()
+        await following
+        assert sent.done[0] == 1
+        await behind.done()
+        assert (sent.begun, sent.done) == ([1, 2], [1, 2])
+
+
+async def test_what_work_raises_comes_before_the_next_begins() -> None:
+    sent = Sent()
+    sent.may_go_on.set()
+    async with OneBehind() as behind:
+        await behind.begin(sent.work(13))
+        with pytest.raises(ValueError, match="refused"):
+            await behind.begin(sent.work(14))
+        await behind.done()
+    assert sent.begun == [13]
+
+
+async def test_left_early_the_work_is_cancelled() -> None:
+    sent = Sent()
+
+    async def fail() -> None:
+        async with OneBehind() as behind:
+            await behind.begin(sent.work(1))
+            await asyncio.sleep(0)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
+    sent.may_go_on.set()
+    await asyncio.sleep(0)
+    assert (sent.begun, sent.done) == ([1], [])
