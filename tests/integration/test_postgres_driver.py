@@ -131,6 +131,28 @@ async def test_a_session_leaves_nothing_to_the_next(drivers: Drivers, someone: C
     ((mark, path),) = await rows_of(drivers, where, statement(left))
     assert (mark or None, path) == (None, '"$user", public')
     assert await admin(someone, "SELECT pg_try_advisory_lock(77)")
+    with suppress(QueryError):
+        await rows_of(drivers, where, statement("PREPARE left_behind AS SELECT 1"))
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE name = 'left_behind'"
+    assert await rows_of(drivers, where, statement(kept)) == [(0,)]
+
+
+async def test_a_session_is_used_again_and_renewed_in_one_turn(someone: Customer) -> None:
+    drivers = Drivers({Engine.POSTGRES: maker(resolve, Pooling(1, 600.0))}, limit=2)
+    where, who = source(someone), statement("SELECT pg_backend_pid()")
+    ((first,),) = await rows_of(drivers, where, who)
+    last = "SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = $1"
+
+    async def renewed() -> bool:
+        said = str(await admin(someone, last, first))
+        return said.startswith("idle ROLLBACK; ") and said.endswith("DISCARD SEQUENCES")
+
+    await eventually(renewed)
+    for text in ("SELECT 1/0", "SELECT nothing", "COMMIT"):
+        with suppress(QueryError):
+            await rows_of(drivers, where, statement(text))
+        assert await rows_of(drivers, where, who) == [(first,)], text
+    await drivers.close()
 
 
 async def test_types_that_the_server_has_to_be_told(drivers: Drivers, someone: Customer) -> None:

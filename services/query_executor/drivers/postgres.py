@@ -63,11 +63,17 @@ async def _acquired(pool: Pool) -> "PoolConnectionProxy[asyncpg.Record]":
         raise
 
 
-async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
-    """Roll back and return; a connection that does not answer is dropped. Never fails."""
+async def _as_it_is(_connection: Connection) -> None:
+    """A connection was renewed before it went back."""
+
+
+async def _give_back(pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]", renew: str) -> None:
+    """Roll back, renew and return, in one turn to the server; a connection that does not answer, or that cannot be
+    renewed, is dropped. Never fails."""
     try:
         if not connection.is_closed():
-            await connection.execute("ROLLBACK", timeout=_RELEASE_SECONDS)
+            rolled_back = "ROLLBACK; " if connection.is_in_transaction() else ""
+            await connection.execute(rolled_back + renew, timeout=_RELEASE_SECONDS)
     except _LOST:
         with suppress(*_LOST):  # one that the server dropped has left the pool already
             connection.terminate()
@@ -135,23 +141,19 @@ class PostgresDriver:
     async def _connect(self, *_: object, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
         connection = await self._login(
             timeout=_CONNECT_SECONDS,
-            statement_cache_size=0,  # DISCARD ALL drops prepared statements
+            statement_cache_size=0,  # DEALLOCATE ALL drops prepared statements
             server_settings=dict(self._flavour.settings),
             **options,
         )
         await prepare_types(connection)
         return connection
 
-    async def _renew(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        """asyncpg has rolled back; nothing of the session stays for the next statement."""
-        await connection.execute(self._flavour.renew)
-
     async def _opened(self) -> Pool:
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     connect=self._connect,
-                    reset=self._renew,
+                    reset=_as_it_is,
                     min_size=0,
                     max_size=self._pooling.connections,
                     max_inactive_connection_lifetime=self._pooling.idle_seconds,
@@ -172,8 +174,8 @@ class PostgresDriver:
         self._returned(pool, connection)
 
     def _returned(self, pool: Pool, connection: "PoolConnectionProxy[asyncpg.Record]") -> "asyncio.Task[None]":
-        """Rolling back takes two turns to the server, for which a result need not wait."""
-        task = asyncio.create_task(_give_back(pool, connection))
+        """Rolling back takes a turn to the server, for which a result need not wait."""
+        task = asyncio.create_task(_give_back(pool, connection, self._flavour.renew))
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
         return task
@@ -221,7 +223,12 @@ def _begin(limits: Limits) -> str:
     )
 
 
-POSTGRES: Final = Flavour(_SESSION, _begin, "DISCARD ALL", "text")
+# What DISCARD ALL does; by itself it will not share a turn with others.
+_DISCARD_ALL: Final = (
+    "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; UNLISTEN *;"
+    " SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES"
+)
+POSTGRES: Final = Flavour(_SESSION, _begin, _DISCARD_ALL, "text")
 
 
 def maker(resolve: Resolve, pooling: Pooling) -> Make:
