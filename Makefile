@@ -76,8 +76,8 @@ lint: install ## Check style and formatting
 types: install ## Check types
 	@start=$$(date +%s); $(BIN)/mypy && echo "types: $$(($$(date +%s) - start)) s"
 
-unit: install ## Run the unit tests
-	@$(RUN) pytest tests/unit
+unit: install ## Run the unit tests for a quick answer: without corpora, with a tenth of the generated examples
+	@TEST_QUICK=1 $(RUN) pytest tests/unit -m "not corpus"
 
 house: install ## Run the tests of the house rules
 	@$(RUN) pytest tests/house

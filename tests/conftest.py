@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.examples import load_profile
 from tests.support.platform import Platform, fresh_platform, template_database
 from tests.support.servers import Servers, running_servers
 
+load_profile()
 _FIGURES = re.compile(r"^[A-Z][A-Z_]+ \w+=")
 
 

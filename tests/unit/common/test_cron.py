@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.cron import BadSchedule, Cron
+from tests.support.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -105,7 +106,7 @@ def test_what_is_no_schedule_is_refused(expression: str, timezone: str, reason: 
         Cron(expression, timezone).check()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.one_of(
         st.text(max_size=40),

@@ -9,6 +9,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from libs.common.sql import DefaultNames, Dialect, analyse, anonymise
 from libs.common.sql.anonymise import MAX_TEXT_BYTES
+from tests.support.examples import examples
 from tests.unit.common.sql_corpus import adversarial, soup
 
 _LEAK = re.compile(r"LEAK(?!LESS)|4711")
@@ -143,7 +144,7 @@ def test_adversarial_statements_are_stable(dialect: Dialect, sql: str) -> None:
     assert anonymise(text, dialect) == (text, False)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(dialect=soup.dialects, sql=st.one_of(soup.soup, soup.anything))
 def test_anonymising_twice_changes_nothing(dialect: Dialect, sql: str) -> None:
     text, _ = anonymise(sql, dialect)
@@ -163,7 +164,7 @@ def test_anonymising_twice_changes_nothing(dialect: Dialect, sql: str) -> None:
         Dialect.ORACLE,
     ],
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data())
 def test_no_literal_survives_in_the_eyes_of_sqlglot(dialect: Dialect, data: st.DataObject) -> None:
     sql, _ = data.draw(soup.well_formed(dialect))
@@ -173,7 +174,7 @@ def test_no_literal_survives_in_the_eyes_of_sqlglot(dialect: Dialect, data: st.D
 
 
 @pytest.mark.parametrize("dialect", [Dialect.POSTGRES, Dialect.MYSQL, Dialect.SNOWFLAKE, Dialect.TRINO])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(data=st.data())
 def test_all_but_literals_and_comments_is_kept(dialect: Dialect, data: st.DataObject) -> None:
     """Every word outside literals is still there, in order."""

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 
 from libs.common.sql import DefaultNames, Dialect, analyse
+from tests.support.examples import examples
 from tests.unit.common.sql_corpus import soup
 
 _NAMES = DefaultNames("shop", ("public",))
@@ -81,7 +82,7 @@ def test_columns_are_sorted_distinct_and_of_the_statements_tables() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(sql=soup.postgres_statements)
 def test_columns_belong_to_tables_of_the_statement(sql: str) -> None:
     found = analyse(sql, _P, _NAMES)

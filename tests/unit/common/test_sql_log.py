@@ -4,6 +4,7 @@ import functools
 import logging
 import re
 
+import pytest
 import sqlglot
 from sqlglot import exp
 
@@ -30,6 +31,7 @@ def _patterns() -> list[LogRow]:
     return list({row.pattern_no: row for row in reversed(_log())}.values())
 
 
+@pytest.mark.corpus
 def test_no_literal_comes_through() -> None:
     assert all(_LEAK.search(row.sql) for row in _log()[:100] if "'" in row.sql)
     found = [analyse(row.sql, row.dialect, _NAMES) for row in _log()]
@@ -39,6 +41,7 @@ def test_no_literal_comes_through() -> None:
     assert (texts, names) == (0, 0)
 
 
+@pytest.mark.corpus
 def test_a_pattern_is_one_text() -> None:
     texts: dict[int, set[str]] = {}
     for row in _log():
@@ -69,6 +72,7 @@ def _by_sqlglot(row: LogRow) -> set[str] | None:
     return {fold(name, quoted, row.dialect) for name, quoted in names}
 
 
+@pytest.mark.corpus
 def test_tables_are_those_of_sqlglot_and_of_postgres() -> None:
     compared = wrong = by_postgres = wrong_by_postgres = 0
     for row in _patterns():
@@ -88,6 +92,7 @@ def test_tables_are_those_of_sqlglot_and_of_postgres() -> None:
     assert (wrong, wrong_by_postgres) == (0, 0)
 
 
+@pytest.mark.corpus
 def test_words_alone_find_the_tables_too() -> None:
     named = {row.pattern_no: set(analyse(row.sql, row.dialect, _NAMES).tables) for row in _patterns()}
     by_words = {}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from libs.common.sql import Analysis, DefaultNames, Dialect, analyse, anonymise
 from libs.common.sql.anonymise import MAX_TEXT_BYTES
+from tests.support.examples import examples
 from tests.unit.common.sql_corpus import soup
 
 _NAMES = DefaultNames("shop", ("public",))
@@ -19,7 +20,7 @@ def _sound(found: Analysis) -> bool:
     return ordered and all(parts) and len(found.text.encode()) <= MAX_TEXT_BYTES
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(dialect=soup.dialects, sql=st.one_of(soup.anything, soup.soup))
 def test_any_text_is_analysed(dialect: Dialect, sql: str) -> None:
     assert _sound(analyse(sql, dialect, _NAMES))
@@ -46,6 +47,7 @@ _DEEP_STATEMENTS = {
 }
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("dialect", [Dialect.BIGQUERY, Dialect.TSQL, Dialect.SNOWFLAKE, Dialect.CLICKHOUSE])
 @pytest.mark.parametrize("sql", _DEEP_STATEMENTS.values(), ids=_DEEP_STATEMENTS)
 def test_deep_statements_are_analysed(dialect: Dialect, sql: str) -> None:
@@ -77,6 +79,7 @@ def test_many_ordinary_joins_are_parsed() -> None:
     assert {table.parts[-1] for table in found.tables} == {"t", "u", "v", "w"}
 
 
+@pytest.mark.corpus
 def test_deep_statements_keep_their_tables() -> None:
     lost = [
         name
@@ -111,6 +114,7 @@ _PIECES = [
 ]
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("piece", _PIECES)
 def test_long_texts_take_linear_time(piece: str) -> None:
     """A quadratic pattern would not come back from these within anyone's patience."""
@@ -119,12 +123,14 @@ def test_long_texts_take_linear_time(piece: str) -> None:
         assert text == "?" or text.startswith("select a from t")
 
 
+@pytest.mark.corpus
 @pytest.mark.parametrize("piece", _PIECES)
 def test_long_nonsense_is_analysed(piece: str) -> None:
     found = analyse("select a from t " + piece * (20_000 // len(piece)), Dialect.POSTGRES, _NAMES)
     assert _sound(found)
 
 
+@pytest.mark.corpus
 def test_very_long_statements_go_by_words() -> None:
     sql = "select * from orders where " + " or ".join(f"column_{i} = other_{i}" for i in range(60_000))
     found = analyse(sql, Dialect.POSTGRES, _NAMES)
@@ -133,6 +139,7 @@ def test_very_long_statements_go_by_words() -> None:
     assert [table.display for table in found.tables] == ["shop.public.orders"]
 
 
+@pytest.mark.corpus
 def test_a_long_list_of_values_is_parsed_without_them() -> None:
     sql = "insert into orders (a) values " + ", ".join(f"('{i}')" for i in range(200_000))
     found = analyse(sql, Dialect.POSTGRES, _NAMES)

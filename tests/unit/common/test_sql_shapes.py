@@ -12,6 +12,7 @@ from libs.common.sql import DefaultNames, Dialect, analyse, anonymise
 from libs.common.sql.anonymise import scrub
 from libs.common.sql.patterns import forget
 from libs.common.sql.shapes import HOLE, shaper
+from tests.support.examples import examples
 from tests.unit.common.sql_corpus import adversarial, soup
 
 _NAMES = DefaultNames("shop", ("public",))
@@ -46,7 +47,7 @@ def _draft_agrees(sql: str, dialect: Dialect) -> bool:
     return scrub(_filled(text), dialect).text == said.text and comment == said.comment
 
 
-@settings(max_examples=6_000, deadline=None)
+@settings(max_examples=examples(6_000))
 @given(dialect=soup.dialects, sql=st.one_of(soup.soup, soup.soup, soup.anything))
 def test_statements_of_one_shape_have_one_text(dialect: Dialect, sql: str) -> None:
     assert _agrees(sql, dialect)
@@ -61,7 +62,7 @@ def test_adversarial_statements_of_one_shape_have_one_text() -> None:
     assert shaped > len(statements) / 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(dialect=soup.dialects, statements=st.lists(st.one_of(soup.soup, soup.anything), min_size=2, max_size=6))
 def test_memory_changes_nothing(dialect: Dialect, statements: list[str]) -> None:
     """Whatever was seen before, the answer is that of an empty memory."""

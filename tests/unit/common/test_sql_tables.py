@@ -12,6 +12,7 @@ from libs.common.sql.fallback import tables_by_words
 from libs.common.sql.names import complete
 from libs.common.sql.parse import unwrap
 from libs.common.sql.system import is_system_table
+from tests.support.examples import examples
 from tests.unit.common.sql_corpus import soup
 from tests.unit.common.sql_corpus.oracle import Name, tables_by_postgres
 
@@ -52,7 +53,7 @@ def test_words_alone_find_almost_the_same_tables() -> None:
     assert len(wrong) / len(expected) <= 0.01, wrong
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(sql=soup.postgres_statements)
 def test_generated_statements_have_the_tables_of_postgres(sql: str) -> None:
     expected = tables_by_postgres(sql)
@@ -60,7 +61,7 @@ def test_generated_statements_have_the_tables_of_postgres(sql: str) -> None:
     assert _tables(sql) == {_full(name) for name in expected}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(sql=soup.queries)
 def test_generated_queries_by_words_miss_nothing(sql: str) -> None:
     expected = tables_by_postgres(sql)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.log_miner.warehouses import csv_records
 from services.log_miner.warehouses.csv_records import LogLine, certain_start, parse_records
+from tests.support.examples import examples
 
 _TIME = "2026-11-21 09:31:25.475 UTC"
 # What breaks naive readers: quotes, commas, line breaks, several bytes a character, lines that look like log lines.
@@ -113,7 +114,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return data[draw(st.integers(0, 3)) :]
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(damaged())
 def test_many_at_once_are_read_as_one_by_one(data: bytes) -> None:
     assert parse_records(data) == csv_records._one_by_one(data)

@@ -26,6 +26,7 @@ from services.log_miner.warehouses.statement_counts import (
     relation,
     warnings,
 )
+from tests.support.examples import examples
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -157,7 +158,7 @@ def counts(snapshot: Snapshot, known: dict[str, Known]) -> tuple[Counter[tuple[i
 
 
 @pytest.mark.parametrize("version", [13, 14, 16, 17, 18])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(steps=st.lists(STEP, max_size=60))
 def test_never_more_than_ran_and_all_that_no_reset_lost(version: int, steps: list[tuple[str, tuple[int, int]]]) -> None:
     server = Server(version)

@@ -96,6 +96,7 @@ PIECES = (
 )  # fmt: skip
 
 
+@pytest.mark.corpus
 def test_random_statements_never_pass_with_more_than_is_proved() -> None:
     chance, passed = random.Random(7), 0  # noqa: S311
     for _ in range(20_000):

@@ -13,6 +13,7 @@ from services.query_executor.statement import Draft, Engine
 from services.query_executor.template import Template, Values, bind, written
 from services.query_executor.template.lexing import blank_comments, lex
 from services.query_executor.template.literals import literal
+from tests.support.examples import examples
 from tests.support.query_shapes import ATTACKS
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60)
@@ -42,6 +43,7 @@ TEMPLATE = (
     "AND h = '<{{ v }}|{{ v }}>' {% if v == 'x' %}AND i = 1{% else %}AND i = 2{% endif %} "
     "GROUP BY a ORDER BY a LIMIT {{ n }}"
 )
+
 SEARCH = """{"query": {"bool": {"must": [{"match": {"a": "{{ v }}"}},
  {"terms": {"b": {{ l }}}}, {"term": {"c": {{ v }}}},
  {"terms": {"d": ["{{ l|join('","') }}"]}}, {"match": {"e": "<{{ v }}>"}}]}}, "size": {{ n }}}"""
@@ -56,7 +58,7 @@ def tree(engine: Engine, text: str) -> object:
 
 
 @pytest.mark.parametrize("engine", SQL)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(value=VALUE)
 def test_no_value_changes_the_statement(engine: Engine, value: str) -> None:
     if value == "x":
@@ -73,7 +75,7 @@ def test_no_value_changes_the_statement(engine: Engine, value: str) -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(value=VALUE)
 def test_no_value_changes_a_search(value: str) -> None:
     draft, benign = drafted(SEARCH, Engine.ELASTICSEARCH, value), drafted(SEARCH, Engine.ELASTICSEARCH, BENIGN)
@@ -91,7 +93,7 @@ def test_no_value_changes_a_search(value: str) -> None:
 
 
 @pytest.mark.parametrize("engine", SQL)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(value=VALUE)
 def test_a_name_is_a_word_or_refused(engine: Engine, value: str) -> None:
     for text in ("SELECT {{ v|ident }} FROM t", "SELECT `{{ v }}` FROM t", 'SELECT "c_{{ v }}" FROM t'):
@@ -102,7 +104,7 @@ def test_a_name_is_a_word_or_refused(engine: Engine, value: str) -> None:
         assert re.fullmatch(r"SELECT [`\"]?\w[\w$]*[`\"]? FROM t", draft.text, re.ASCII)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(value=VALUE)
 def test_a_word_is_the_authors(value: str) -> None:
     text = "SELECT a FROM t ORDER BY a {{ v|one_of('asc', 'desc') }}"
@@ -113,7 +115,7 @@ def test_a_word_is_the_authors(value: str) -> None:
     assert draft.text in ("SELECT a FROM t ORDER BY a asc", "SELECT a FROM t ORDER BY a desc")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(value=VALUE)
 def test_a_document_keeps_its_shape(value: str) -> None:
     text = """SELECT '{"k": "{{ v }}", "n": {"m": [1, {{ v }}, "{{ l|join('","') }}"]}}' """
@@ -131,7 +133,7 @@ QUOTED = {
 
 
 @pytest.mark.parametrize(("engine", "form"), [(engine, form) for engine, forms in QUOTED.items() for form in forms])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(before=st.text("ab '\"%_,{}[]é😀", max_size=8), after=st.text("ab '\"%_,{}[]é😀", max_size=8), value=VALUE)
 def test_an_authors_literal_means_what_it_says(engine: Engine, form: str, before: str, after: str, value: str) -> None:
     quote = form[-1]
@@ -143,7 +145,7 @@ def test_an_authors_literal_means_what_it_says(engine: Engine, form: str, before
 
 
 @pytest.mark.parametrize("engine", SQL)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @example(parts=["-", "-", "-- x\n"])
 @example(parts=["-", "-", "/* z */", "tdmkaaaaaaaz"])
 @given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=12))
@@ -170,7 +172,7 @@ def test_nul_is_refused_with_its_field(value: str) -> None:
 
 
 @pytest.mark.parametrize("engine", [*SQL, Engine.ELASTICSEARCH])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(parts=st.lists(st.sampled_from(PIECES), max_size=14))
 def test_whatever_the_template_no_value_is_in_the_text(engine: Engine, parts: list[str]) -> None:
     value = "ZQ'\"\\`$$QZ"
