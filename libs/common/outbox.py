@@ -13,6 +13,7 @@ of that key wait for each other (a row lock on the entity, as an UPDATE takes). 
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -127,6 +128,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
+        self._observed = -math.inf
         self.leads = False
 
     def start(self) -> None:
@@ -234,6 +236,11 @@ class Relay:
                 await connection.execute("UPDATE outbox SET error = $2 WHERE id = $1", row.id, describe(error))
 
     async def _observe(self, connection: Connection) -> None:
+        """Not for each notification: counting takes as long as reading what one of them announced."""
+        now = asyncio.get_running_loop().time()
+        if now - self._observed < self._poll:
+            return
+        self._observed = now
         found = await connection.fetchrow(
             "SELECT count(*) FILTER (WHERE error IS NULL) AS rows, count(error) AS stuck,"
             " min(created_at) FILTER (WHERE error IS NULL) AS oldest FROM outbox"
