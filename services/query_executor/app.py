@@ -121,14 +121,14 @@ class QueryExecutor:
         self._upkeep = Upkeep()
 
     def routers(self) -> tuple[APIRouter, ...]:
-        """In the order in which paths are matched: words before slugs."""
+        """In the order in which paths are matched: the one that is asked for most, then words before slugs."""
         return (
+            executions(self.executions, self.background),
             apps(self.apps),
             secret_types(self.apps),
             secrets(self.secrets),
             inspections(self.inspection),
             kept_executions(self.background),
-            executions(self.executions, self.background),
             validations(self.queries),
             schedules(self.schedules),
             queries(self.queries),
