@@ -30,7 +30,7 @@ from libs.common.telemetry import current_traceparent
 from libs.common.topics import Topic
 
 # A partition takes one batch at a time: what is sent at once under one key waits for a round trip per batch.
-MAX_BATCH_BYTES: Final = 512 * 1024
+MAX_BATCH_BYTES: Final = MAX_MESSAGE_BYTES
 # Records of a topic are much alike: a batch of them shrinks to a tenth, which spares more than it costs.
 COMPRESSION: Final = "zstd"
 _WINDOW: Final = 5_000

@@ -4,7 +4,7 @@ Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from uuid import UUID, uuid4
 
 import orjson
+from asyncpg.pgproto.pgproto import UUID as FastUUID
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
@@ -41,6 +42,10 @@ _UNMARKED: Final[dict[str, bytes | None]] = {
     "ce_time": None,
     TRACEPARENT: None,
 }
+_IDS_AT_ONCE: Final = 64
+# Of a random number all bits but those of version and variant; these two as a random UUID has them.
+_RANDOM: Final = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_VERSION_4: Final = 0x00000000_0000_4000_8000_000000000000
 _WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
@@ -131,6 +136,7 @@ class HeaderWriter:
     def __init__(self, source: str, at: datetime, traceparent: str | None) -> None:
         self._source, self._at, self._traceparent = source, at, traceparent
         self._common: dict[tuple[type[AnyEvent], UUID, str | None], list[tuple[str, bytes]]] = {}
+        self._ids = _new_ids()
 
     def __call__(self, event: AnyEvent, extensions: Mapping[str, str]) -> list[tuple[str, bytes]]:
         """The same as those of `new_envelope`, whose order is no matter."""
@@ -142,18 +148,20 @@ class HeaderWriter:
             trace = {TRACEPARENT: kind[2]} if kind[2] else {}
             common = self._common[kind] = [each for each in self._written(event, trace) if each[0] != _ID]
         more = [(_PREFIX + name, text.encode()) for name, text in extensions.items() if name != TRACEPARENT]
-        return [(_ID, _new_id()), *more, *common]
+        return [(_ID, next(self._ids)), *more, *common]
 
     def _written(self, event: AnyEvent, extensions: Mapping[str, str]) -> list[tuple[str, bytes]]:
         at, trace = self._at, self._traceparent
         return new_envelope(event, source=self._source, at=at, traceparent=trace, extensions=extensions).to_headers()
 
 
-def _new_id() -> bytes:
-    """A random UUID (version 4), three times as fast as `uuid4` and its text."""
-    text = urandom(16).hex()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}".encode()
+def _new_ids() -> Iterator[bytes]:
+    """Random UUIDs (version 4) as text. Asking the system for each alone would take longer than all the rest."""
+    while True:
+        drawn = urandom(16 * _IDS_AT_ONCE)
+        for at in range(0, len(drawn), 16):
+            number = int.from_bytes(drawn[at : at + 16]) & _RANDOM | _VERSION_4
+            yield str(FastUUID(number.to_bytes(16))).encode()
 
 
 def marks_of(headers: Headers) -> Marks:

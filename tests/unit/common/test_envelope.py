@@ -160,6 +160,7 @@ def test_headers_written_at_once_have_ids_of_their_own() -> None:
     events = [UsageRecompute(tenant=TENANT), UsageRecompute(tenant=UUID(int=5)), UsageRecompute(tenant=TENANT)]
     envelopes = [Envelope.from_headers(write(event, {})) for event in events]
     assert len({each.id for each in envelopes}) == 3
+    assert len({Envelope.from_headers(write(events[0], {})).id for _ in range(1000)}) == 1000
     assert [each.tenant for each in envelopes] == [event.tenant for event in events]
 
 
