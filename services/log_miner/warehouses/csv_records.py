@@ -3,9 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 from msgspec import Struct
 
@@ -18,6 +17,35 @@ _TIME, _USER, _DATABASE, _SESSION, _LINE, _TAG, _SEVERITY, _MESSAGE, _DETAIL, _A
 _CERTAIN_START = re.compile(rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^,\s]{1,8},"[^"\n]+","[^"\n]+",\d+,')
 # The line feed comes first: it is searched for at the speed of memory.
 _NEXT_START = re.compile(rb"\n(?=" + _CERTAIN_START.pattern + rb")")
+_QUOTED = r'"[^"]*+(?:""[^"]*+)*+"'
+_PLAIN = r'([^",\r\n]*+)'
+_FIELD = rf'({_QUOTED}|[^",\r\n]*+)'
+_ANY = rf'(?:{_QUOTED}|[^",\r\n]*+)'
+# A record as servers write it: it is what `csv` would read, and its end is the first line end outside of quotes.
+_RECORD = re.compile(
+    ",".join(
+        [
+            _PLAIN,
+            _FIELD,
+            _FIELD,
+            _ANY,
+            _ANY,
+            _PLAIN,
+            "([0-9]++)",
+            _FIELD,
+            _ANY,
+            _ANY,
+            _ANY,
+            _PLAIN,
+            _ANY,
+            _FIELD,
+            _FIELD,
+        ]
+        + [_ANY] * (_APPLICATION - _DETAIL - 1)
+        + [_FIELD]
+    )
+    + rf"(?:,{_ANY}){{0,{max(_COLUMNS) - min(_COLUMNS)}}}\n"
+)
 # The detail of an EXECUTE is the prepared statement's text; any other detail may hold bind values.
 PREPARED = "prepare: "
 
@@ -113,49 +141,54 @@ def _one_by_one(data: bytes) -> Records:
     return Records(tuple(lines), consumed, unreadable)
 
 
-def _may_be_sole(piece: bytes) -> bool:
-    """All that is quoted ends in it, and it has one line end: the reader takes several."""
-    return piece.count(b'"') % 2 == 0 and piece[-2:-1] not in (b"\r", b"\n")
+def _sound(found: "re.Match[str]") -> LogLine:
+    """The line of a record that the pattern takes."""
+    time, user, database, session, number, tag, severity, message, detail, application = found.groups()
+    prepared = _unquoted(detail) if detail else ""
+    return LogLine(
+        time,
+        _unquoted(user),
+        _unquoted(database),
+        session,
+        int(number),
+        _unquoted(tag),
+        severity,
+        _unquoted(message),
+        prepared.removeprefix(PREPARED) if prepared.startswith(PREPARED) else None,
+        _unquoted(application),
+    )
 
 
-def _sole_lines(pieces: Sequence[bytes]) -> Iterator[LogLine | None]:
-    """The line of each piece that is one sound record; None for others. One reader for all is many times faster."""
-    # A piece is given as one line, in which a second record is an error; an empty one gives an empty row.
-    texts = [piece.decode(errors="replace") if _may_be_sole(piece) else "" for piece in pieces]
-    reader = csv.reader(texts, strict=True)
-    for number in range(1, len(texts) + 1):
-        try:
-            row = next(reader)
-        except csv.Error:
-            row = []
-        if reader.line_num != number:
-            raise csv.Error("a piece ran into the next one")
-        yield _line(row)
-
-
-def _pieces(data: bytes, ends: Sequence[int]) -> Records:
-    """Pieces that end where another record certainly starts, and the rest, which may go on."""
-    pieces = [data[start:end] for start, end in pairwise([0, *ends])]
-    lines: list[LogLine] = []
-    unreadable = 0
-    for piece, line in zip(pieces, _sole_lines(pieces), strict=True):
-        if line is not None:
-            lines.append(line)
-            continue
-        found = _one_by_one(piece)
-        lines += found.lines
-        unreadable += found.unreadable + (found.consumed < len(piece))
-    rest = _one_by_one(data[ends[-1] :])
-    return Records((*lines, *rest.lines), ends[-1] + rest.consumed, unreadable + rest.unreadable)
+def _unquoted(field: str) -> str:
+    """What a field of bytes, read as Latin-1, says."""
+    if field[:1] == '"':
+        field = field[1:-1]
+        if '""' in field:
+            field = field.replace('""', '"')
+    return field if field.isascii() else field.encode("latin-1").decode(errors="replace")
 
 
 def parse_records(data: bytes) -> Records:
-    """The whole records at the start of `data`, however it was cut; quoted fields may hold line breaks."""
-    ends = [found.end() for found in _NEXT_START.finditer(data)]
-    try:
-        return _pieces(data, ends) if ends else _one_by_one(data)
-    except csv.Error:
-        return _one_by_one(data)
+    """The whole records at the start of `data`, however it was cut; quoted fields may hold line breaks.
+
+    Sound ones are taken by one pattern, which is much faster; where it takes none, the rule goes on to where a record
+    certainly starts.
+    """
+    lines: list[LogLine] = []
+    unreadable = position = 0
+    text, match = data.decode("latin-1"), _RECORD.match  # a character for each byte
+    while True:
+        while found := match(text, position):
+            lines.append(_sound(found))
+            position = found.end()
+        start = _NEXT_START.search(data, position)
+        some = _one_by_one(data[position : start.end() if start else len(data)])
+        lines += some.lines
+        unreadable += some.unreadable
+        if start is None:
+            return Records(tuple(lines), position + some.consumed, unreadable)
+        unreadable += position + some.consumed < start.end()
+        position = start.end()
 
 
 def certain_start(data: bytes) -> int | None:

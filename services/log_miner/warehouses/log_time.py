@@ -28,9 +28,11 @@ class LogClock:
         local, _, abbreviation = text.rpartition(" ")
         # Summer time begins and ends under another abbreviation: an hour and a name fix the offset.
         key = (local[:13], abbreviation)
-        if key not in self._offsets:
-            self._offsets[key] = self._offset(datetime.fromisoformat(f"{local[:13]}:30:00"), abbreviation)
-        return datetime.fromisoformat(local).replace(tzinfo=self._offsets[key]).astimezone(UTC)
+        offset = self._offsets.get(key)
+        if offset is None:
+            offset = self._offsets[key] = self._offset(datetime.fromisoformat(f"{local[:13]}:30:00"), abbreviation)
+        moment = datetime.fromisoformat(local).replace(tzinfo=offset)
+        return moment if offset is UTC else moment.astimezone(UTC)
 
     def _offset(self, local: datetime, abbreviation: str) -> tzinfo:
         for fold in (0, 1) if self._zone else ():
