@@ -8,6 +8,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import orjson
+import pytest
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +23,8 @@ from libs.common.events import ConnectorChanged
 from libs.common.jobs import JobRef
 from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED
+from services.aggregator import app as aggregator_process
+from services.scraper import app as scraper_process
 from services.scraper.app import ScraperProcess
 from services.scraper.domain import SyncJob
 from services.scraper.service import SYNC
@@ -32,6 +35,7 @@ from tests.stubs.superset.server import PASSWORD, USERNAME, SupersetStub
 from tests.support.platform import Platform
 from tests.support.processes import eventually
 
+OFTEN = timedelta(seconds=0.1)
 Send = Callable[[Sequence[Traced]], Awaitable[None]]
 Hook = Callable[[SyncJob, Sequence[Traced], Send], Awaitable[None]]
 
@@ -136,7 +140,7 @@ class Place:
             state = await self.state(job)
             return state if state.phase == "done" else None
 
-        found: SyncJob = await eventually(over, pause=0.1 if not advance else 1.0)
+        found: SyncJob = await eventually(over, pause=0.1 if not advance else 0.3)
         return found
 
     async def sync(self, hook: Hook = as_it_is) -> SyncJob:
@@ -169,7 +173,16 @@ async def _nobody(_ref: JobRef) -> None:
 
 @asynccontextmanager
 async def sync_harness(platform: Platform) -> AsyncIterator[SyncHarness]:
-    """Started, and stopped in order at the end."""
+    """Started, and stopped in order at the end. What looks for work by itself looks ten times a second."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aggregator_process, "_LOOK_FOR_OVERDUE", OFTEN)
+        patched.setattr(scraper_process, "_LOOK_FOR_CLOSINGS", OFTEN)
+        async with _started(platform) as harness:
+            yield harness
+
+
+@asynccontextmanager
+async def _started(platform: Platform) -> AsyncIterator[SyncHarness]:
     clock = MovedClock()
     settings = Settings.model_validate(platform.settings_values("scraper", shutdown_seconds=1.0))
     database, broker = await Database.open(settings, "scraper"), build_broker(settings, "scraper")

@@ -14,9 +14,9 @@ from tests.stubs.superset.server import PASSWORD, USERNAME, Fault, SupersetStub,
 from tests.support.superset import LOCAL, Scrape, scrape, superset
 
 _PATIENCE = Patience(attempts=2, first_pause=0.0, longest_pause=0.0, longest_retry_after=0.2)
-_LIMITS = Limits(request_seconds=0.4, connect_seconds=0.4, patience=_PATIENCE)
-_LONGEST_SECONDS = 60.0
-_WORKERS = 6
+_LIMITS = Limits(request_seconds=0.8, connect_seconds=0.8, patience=_PATIENCE)
+_LONGEST_SECONDS = 300.0
+_WORKERS = 16
 _CHARTS = {"1", "2", "3"}
 _SECRETS = (LITERAL, PASSWORD, "access-secret", "refresh-1")
 # A name that reads like SQL is a name all the same: it is shown.
