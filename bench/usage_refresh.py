@@ -74,7 +74,7 @@ async def after_events(log: Log) -> Spent:
     """100 new events a minute after the last ones, and the refresh that they ask for."""
     log.harness.clock.advance(timedelta(minutes=1))
     timed = _Timed()
-    counters.apply = timed  # type: ignore[assignment]
+    counters.apply = timed
     try:
         await log.send_new(EVENTS)
     finally:

@@ -1,6 +1,7 @@
 """Subscriptions of the aggregator: policy and one call each."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -11,12 +12,11 @@ from libs.common.events import BiQueryRecord, BiQueryScraped, ConnectorChanged, 
 from libs.common.tenants import Tenants
 from libs.common.topics import BI_QUERY_SCRAPED, CONNECTOR_CHANGED, USAGE_RECOMPUTE
 from services.aggregator.ingest import Ingest
-from services.aggregator.prepare import Arrival
 from services.aggregator.rows import LedgerKey
 
 # One reads and prepares while the database stores what the other prepared.
 _MEMBERS: Final = 2
-# Twenty statements a batch cost little of one that large.
+# Thirty statements a batch, each planned anew, cost little of one that large.
 _MAX_RECORDS: Final = 10_000
 _log = structlog.get_logger()
 
@@ -34,22 +34,22 @@ def place_of(letter: DeadLetter) -> tuple[LedgerKey, int] | None:
     return (key, number) if in_range and letter.envelope.tenant == tenant else None
 
 
-def arrivals_of(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> list[Arrival]:
-    """Records with their moments. What was sent at once names its moment by the very same object."""
-    arrivals: list[Arrival] = []
+def moments(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> list[datetime]:
+    """When each was said. What was sent at once names its moment by the very same object."""
+    found: list[datetime] = []
     written, said_at = None, None
     for record in records:
         if said_at is None or written is None or record.written_time is not written:
             written, said_at = record.written_time, record.said_at
-        arrivals.append(Arrival(record.event, said_at))
-    return arrivals
+        found.append(said_at)
+    return found
 
 
 def subscribe(consumers: Consumers, ingest: Ingest, tenants: Tenants) -> None:
     """Register what this service reads; records of deleted tenants are dropped."""
 
     async def on_bi_query_scraped(records: Sequence[Record[BiQueryScraped | SyncCompleted]]) -> None:
-        await ingest.ingest(arrivals_of(records))
+        await ingest.ingest([each.event for each in records], moments(records))
 
     async def on_bi_query_buried(letter: DeadLetter) -> None:
         place = place_of(letter)

@@ -136,8 +136,11 @@ def text_key(text: str) -> UUID:
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Sorted half-open ranges that hold exactly these numbers."""
+    distinct = set(numbers)
+    if distinct and (last := max(distinct)) - (first := min(distinct)) + 1 == len(distinct):
+        return [(first, last + 1)]
     found: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
+    for number in sorted(distinct):
         if found and found[-1][1] == number:
             found[-1] = (found[-1][0], number + 1)
         else:

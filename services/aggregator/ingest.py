@@ -10,12 +10,12 @@ import structlog
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.erasure import ErasedNames
-from libs.common.events import BiQueryStored, ConnectorChanged, UsageRecompute
+from libs.common.events import BiQueryRecord, BiQueryStored, ConnectorChanged, UsageRecompute
 from libs.common.outbox import enqueue
 from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.metrics import UsageMetrics
 from services.aggregator.patterns import Patterns
-from services.aggregator.prepare import Adding, Arrival
+from services.aggregator.prepare import Adding
 from services.aggregator.rows import Batch, ConnectorKey, LedgerKey, Numbers, Pattern
 from services.aggregator.store import connectors, counters, dirt, ingest, ledger, locks, records
 from services.aggregator.store.ingest import StoredPatterns, Versions
@@ -45,10 +45,10 @@ class Ingest:
         # Connectors whose records were stored already when they came last.
         self._repeating: set[ConnectorKey] = set()
 
-    async def ingest(self, arrivals: Sequence[Arrival]) -> None:
-        """Store a batch: rows, ledgers, closings, marks on the products touched."""
+    async def ingest(self, events: Sequence[BiQueryRecord], said_at: Sequence[datetime]) -> None:
+        """Store a batch: rows, ledgers, closings, marks on the products touched. `said_at`: when each record was."""
         now = self._clock()
-        batch = await self._prepare(arrivals, now)
+        batch = await self._prepare(Adding(events, said_at, now, self._patterns), len(events))
         connectors = batch.connectors()
         fresh = not batch.has_references and self._repeating.isdisjoint(connectors)
         try:
@@ -79,23 +79,21 @@ class Ingest:
         if people := batch.people(touched):
             batch.rename(await self._erased.pseudonyms(connection, people))
 
-    async def _prepare(self, arrivals: Sequence[Arrival], now: datetime) -> Batch:
-        adding, place = Adding(self._patterns, now), 0
-        found: dict[int, Pattern] = {}
-        while place < len(arrivals):
-            stop = min(place + _SLICE, len(arrivals))
-            place = adding.add(arrivals, place, stop, found)
+    async def _prepare(self, adding: Adding, count: int) -> Batch:
+        place, found = 0, dict[int, Pattern]()
+        while place < count:
+            stop = min(place + _SLICE, count)
+            place = adding.add(place, stop, found)
             if place < stop:
-                found = await self._found(arrivals, place)
+                found = await self._found(adding, adding.unknown(place, min(place + _SLICE, count)))
             await asyncio.sleep(0)
         return adding.batch
 
-    async def _found(self, arrivals: Sequence[Arrival], start: int) -> dict[int, Pattern]:
-        """The patterns of the next records that say what no other said, by place."""
-        events = [each.event for each in arrivals[start : start + _SLICE]]
-        unknown = self._patterns.known(events)[1]
-        found = await asyncio.to_thread(self._patterns.find, [events[place] for place in unknown])
-        return {start + place: pattern for place, pattern in zip(unknown, found, strict=True) if pattern is not None}
+    async def _found(self, adding: Adding, unknown: Sequence[Sequence[int]]) -> dict[int, Pattern]:
+        """Patterns that take a while to be found, by place."""
+        patterns = await asyncio.to_thread(self._patterns.find, [adding.events[places[0]] for places in unknown])
+        found = zip(unknown, patterns, strict=True)
+        return {place: pattern for places, pattern in found if pattern is not None for place in places}
 
     async def _begin(self, connection: Connection, keys: Iterable[ConnectorKey]) -> None:
         await ingest.open_staging(connection)

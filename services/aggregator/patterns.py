@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from libs.common.events import BiQueryRecord, BiQueryScraped
+from libs.common.events import BiQueryRecord, BiQueryScraped, ColumnUse, TableRef
 from libs.common.ids import fast_uuid
 from libs.common.sql import DefaultNames, Dialect, TableName, analyse, anonymise, pattern_id
 from services.aggregator.domain import storable, suffix_keys, text_key
@@ -30,12 +30,50 @@ class Statement(NamedTuple):
     columns: tuple[tuple[TableName, str], ...]
 
 
+class Words(NamedTuple):
+    """What records of a connector said with one text, and its pattern."""
+
+    tables: tuple[TableRef, ...]
+    columns: tuple[ColumnUse, ...]
+    dialect: str
+    truncated: bool
+    pattern: Pattern
+
+    def are_of(self, event: BiQueryScraped) -> bool:
+        """Whether a record with the same text surely says the same: by the very same objects."""
+        return (
+            event.tables is self.tables
+            and event.columns is self.columns
+            and event.dialect == self.dialect
+            and event.sql_truncated == self.truncated
+        )
+
+
+Said = dict[str | None, Words]
+
+
 class Patterns:
     """Remembers the patterns of words seen lately. Bounded; starts afresh when full."""
 
     def __init__(self, limit: int = _REMEMBERED) -> None:
         self._limit = limit
         self._known: dict[tuple[object, ...], Pattern] = {}
+        self._said: dict[tuple[int, int], Said] = {}
+        self._texts = 0
+
+    def said(self, tenant: UUID, connector: UUID) -> Said:
+        """What a connector's records said last with which text, which is quicker to look up; see `note`."""
+        return self._said.setdefault((tenant.int, connector.int), {})
+
+    def note(self, said: Said, event: BiQueryScraped, pattern: Pattern) -> None:
+        """Remember what a record of the connector says."""
+        if len(event.sql_text or "") > _LONGEST_REMEMBERED:
+            return
+        if self._texts >= self._limit:
+            self._said.clear()
+            self._texts = 0
+        said[event.sql_text] = Words(event.tables, event.columns, event.dialect, event.sql_truncated, pattern)
+        self._texts += 1
 
     def look_up(self, event: BiQueryScraped) -> Pattern | None:
         """The pattern of a record that says what another one said."""

@@ -1,15 +1,15 @@
 """From records to rows: one per resource, ids derived, and what the ledgers are told."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from msgspec import Struct
-
-from libs.common.events import BiQueryScraped, SyncCompleted
+from libs.common.events import BiQueryRecord, BiQueryScraped, SyncCompleted
 from libs.common.ids import ResourceIds, fast_uuid
 from services.aggregator.domain import NO_SYNC, Rank, chart_key, counted_moment, in_utc, storable
-from services.aggregator.patterns import Patterns
+from services.aggregator.patterns import Patterns, Said
 from services.aggregator.rows import (
     DETAILS,
     Batch,
@@ -18,86 +18,114 @@ from services.aggregator.rows import (
     Numbers,
     Origin,
     Pattern,
-    Sending,
     Source,
     StagedRow,
-    Words,
 )
 
 _NONE: Final[Mapping[int, Pattern]] = {}
 _NO_DETAILS: Final = (None,) * (len(StagedRow._fields) - DETAILS)
 
 
-class Arrival(Struct, frozen=True, gc=False):
-    """A record of `bi_query.scraped` and when it was said (its envelope's time, else the message's)."""
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A record, and what those that were sent with it have in common: source, place of the origin, what was said."""
 
-    event: BiQueryScraped | SyncCompleted
+    event: BiQueryScraped
     said_at: datetime
+    source: Source
+    origin: int
+    said: Said
 
 
-def prepare(arrivals: Sequence[Arrival], now: datetime, patterns: Patterns | None = None) -> Batch:
-    """One row per resource (the newest record of the batch), its pattern, and what the ledgers are told."""
-    adding = Adding(patterns or Patterns(), now)
-    found = dict(enumerate(adding.patterns.find(each.event for each in arrivals)))
-    known = {place: pattern for place, pattern in found.items() if pattern is not None}
-    adding.add(arrivals, 0, len(arrivals), known)
+def prepare(
+    events: Sequence[BiQueryRecord], said_at: Sequence[datetime], now: datetime, patterns: Patterns | None = None
+) -> Batch:
+    """One row per resource (the newest record of the batch), its pattern, and what the ledgers are told.
+
+    `said_at`: of each record (its envelope's time, else the message's).
+    """
+    adding = Adding(events, said_at, now, patterns or Patterns())
+    found = enumerate(adding.patterns.find(events))
+    adding.add(0, len(events), {place: pattern for place, pattern in found if pattern is not None})
     return adding.batch
 
 
 class Adding:
     """Adds records to a batch, in order. What the record before said is mostly said again, by the very same objects."""
 
-    def __init__(self, patterns: Patterns, now: datetime) -> None:
+    def __init__(
+        self, events: Sequence[BiQueryRecord], said_at: Sequence[datetime], now: datetime, patterns: Patterns
+    ) -> None:
         self.batch = Batch()
         self.patterns = patterns
+        self.events = events
+        self._said_at = said_at
         self._now = now
         self._sending: Sending | None = None
 
-    def add(self, arrivals: Sequence[Arrival], start: int, stop: int, found: Mapping[int, Pattern] = _NONE) -> int:
+    def add(self, start: int, stop: int, found: Mapping[int, Pattern] = _NONE) -> int:
         """Add those from `start` on; the place behind the last: before `stop` where a pattern is neither remembered nor
         among those found (by place).
         """
-        sending = self._sending
+        sending, now = self._sending, self._now
         for place in range(start, stop):
-            arrival = arrivals[place]
-            event = arrival.event
+            event, said_at = self.events[place], self._said_at[place]
             if isinstance(event, SyncCompleted):
                 self._close(event)
                 continue
-            if sending is None or not _same_sending(sending, event, arrival.said_at):
-                sending = self._sending = self._sending_of(event, arrival.said_at)
-            words = sending.source.words.get(event.sql_text)
-            if words is None or not _same_words(words.event, event):
-                pattern = found.get(place) or self.patterns.look_up(event)
-                if pattern is None:
+            if sending is None or not _same_sending(sending, event, said_at):
+                sending = self._sending = self._sending_of(event, said_at)
+            moment = event.executed_at
+            if moment is not None and (moment.tzinfo is not UTC or moment > now):
+                moment = counted_moment(in_utc(moment), now)
+                if moment is None:
+                    self._refuse(event, sending.source)
+                    continue
+            words = sending.said.get(event.sql_text)
+            if words is not None and words.are_of(event):
+                pattern = words.pattern
+            else:
+                known = found.get(place) or self.patterns.look_up(event)
+                if known is None:
                     return place
-                words = sending.source.words[event.sql_text] = Words(event, self._place_of(pattern))
-            self._add(event, sending, words.pattern)
+                pattern = known
+                self.patterns.note(sending.said, event, pattern)
+            self._add(event, sending, pattern, moment)
         return stop
+
+    def unknown(self, start: int, stop: int) -> list[list[int]]:
+        """Places of records that say what no other one said; of those that say the same, together."""
+        places: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for place in range(start, stop):
+            event = self.events[place]
+            if isinstance(event, BiQueryScraped):
+                words = (id(event.connector), event.sql_text, id(event.tables), id(event.columns), event.dialect)
+                places[*words, event.sql_truncated].append(place)
+        groups = list(places.values())
+        return [groups[at] for at in self.patterns.known([self.events[group[0]] for group in groups])[1]]
 
     def _close(self, event: SyncCompleted) -> None:
         key = LedgerKey(event.tenant, event.connector.id, event.job_id, event.sync_seq)
         self.batch.closings.append(Closing(key, event.count, event.complete))
 
-    def _add(self, event: BiQueryScraped, sending: Sending, pattern: int) -> None:
-        moment, number, source = event.executed_at, event.job_seq, sending.source
-        if moment is None:
-            self.batch.has_references = True
-        elif moment.tzinfo is not UTC or moment > self._now:
-            moment = counted_moment(in_utc(moment), self._now)
-            if moment is None:
-                self.batch.refused += 1
-                if source.numbers is not None and number is not None:
-                    source.numbers.rejected.add(number)
-                return
-        if source.numbers is not None and number is not None:
+    def _refuse(self, event: BiQueryScraped, source: Source) -> None:
+        self.batch.refused += 1
+        if source.numbers is not None and event.job_seq is not None:
+            source.numbers.rejected.add(event.job_seq)
+
+    def _add(self, event: BiQueryScraped, sending: Sending, pattern: Pattern, moment: datetime | None) -> None:
+        source, number, batch = sending.source, event.job_seq, self.batch
+        if number is not None and source.numbers is not None:
             source.numbers.stored.add(number)
-        row = _row(event, sending, pattern, moment)
-        if not self.batch.has_details and row[DETAILS:] != _NO_DETAILS:
-            self.batch.has_details = True
-        before = self.batch.rows.setdefault(row.id, row)
+        known = batch.places.get(id(pattern))
+        row = _row(event, sending, self._place_of(pattern) if known is None else known[1], moment)
+        if moment is None:
+            batch.has_references = batch.has_details = True
+        elif not batch.has_details:
+            batch.has_details = row[DETAILS:] != _NO_DETAILS
+        before = batch.rows.setdefault(row.id, row)
         if before is not row and self._rank(before) <= self._rank(row):
-            self.batch.rows[row.id] = row
+            batch.rows[row.id] = row
 
     def _rank(self, row: StagedRow) -> Rank:
         origin = self.batch.origins[row.origin - 1]
@@ -111,7 +139,7 @@ class Adding:
             sync_seq = NO_SYNC if source.sync_seq is None else source.sync_seq
             self.batch.origins.append(Origin(source.tenant, source.connector, *key[:2], sync_seq, said_in_utc))
             place = source.origins[key] = len(self.batch.origins)
-        return Sending(event, said_at, source, place)
+        return Sending(event, said_at, source, place, self.patterns.said(source.tenant, source.connector))
 
     def _source_of(self, event: BiQueryScraped) -> Source:
         job = event.job_id if event.job_seq is not None else None
@@ -127,15 +155,14 @@ class Adding:
         return source
 
     def _place_of(self, pattern: Pattern) -> int:
-        known = self.batch.places.get(id(pattern))
-        if known is None:
-            key = (pattern.row.tenant_id, pattern.row.id)
-            self.batch.pattern_keys.append(key)
-            known = self.batch.places[id(pattern)] = (pattern, len(self.batch.pattern_keys))
-            other = self.batch.patterns.setdefault(key, pattern)
-            if other is not pattern and not pattern.columns <= other.columns:
-                self.batch.patterns[key] = other.with_columns(pattern.columns)
-        return known[1]
+        key, batch = (pattern.row.tenant_id, pattern.row.id), self.batch
+        batch.pattern_tenants.append(key[0])
+        batch.pattern_ids.append(key[1])
+        other = batch.patterns.setdefault(key, pattern)
+        if other is not pattern and not pattern.columns <= other.columns:
+            batch.patterns[key] = other.with_columns(pattern.columns)
+        batch.places[id(pattern)] = (pattern, len(batch.pattern_ids))
+        return len(batch.pattern_ids)
 
 
 def _same_sending(sending: Sending, event: BiQueryScraped, said_at: datetime) -> bool:
@@ -153,37 +180,23 @@ def _same_sending(sending: Sending, event: BiQueryScraped, said_at: datetime) ->
     )
 
 
-def _same_words(one: BiQueryScraped, other: BiQueryScraped) -> bool:
-    """Whether two records with the same text surely have one pattern. They may have where this is false."""
-    return (
-        one.tables is other.tables
-        and one.columns is other.columns
-        and one.dialect == other.dialect
-        and one.sql_truncated == other.sql_truncated
-    )
-
-
 def _row(event: BiQueryScraped, sending: Sending, pattern: int, moment: datetime | None) -> StagedRow:
-    resource_id, title, by, dashboard = event.resource_id, event.title, event.executed_by, event.dashboard_id
-    dashboard_title, url = event.dashboard_title, event.dashboard_url
+    resource_id, by = event.resource_id, event.executed_by
     # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
     row_id = sending.source.ids(event.resource_type, resource_id)
     if not resource_id.isascii() or "\0" in resource_id:
         resource_id = storable(resource_id) or ""
-    values = (
-        sending.origin,
-        pattern,
-        row_id,
-        resource_id,
-        by and storable(by),
-        moment,
-        event.execution_count,
-        event.job_seq or 0,
-        title and storable(title),
-        dashboard and storable(dashboard),
-        dashboard_title and storable(dashboard_title),
-        url and storable(url),
-        # Only references are counted by charts.
-        chart_key(event.resource_type, resource_id, dashboard) if moment is None else None,
-    )
-    return tuple.__new__(StagedRow, values)  # a third of what the class's own constructor takes
+    by = by and storable(by)
+    values = (sending.origin, pattern, row_id, resource_id, by, moment, event.execution_count, event.job_seq or 0)
+    # A third of what the class's own constructor takes.
+    return tuple.__new__(StagedRow, values + _details(event, resource_id, moment))
+
+
+def _details(event: BiQueryScraped, resource_id: str, moment: datetime | None) -> tuple[object, ...]:
+    """What most executions lack."""
+    title, dashboard = event.title, event.dashboard_id
+    dashboard_title, url = event.dashboard_title, event.dashboard_url
+    if moment is not None and not (title or dashboard or dashboard_title or url):
+        return title, dashboard, dashboard_title, url, None
+    chart = chart_key(event.resource_type, resource_id, dashboard) if moment is None else None  # only they are charts
+    return storable(title), storable(dashboard), storable(dashboard_title), storable(url), chart

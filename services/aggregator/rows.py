@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from libs.common.events import BiQueryScraped
 from libs.common.ids import ResourceIds
 
 
@@ -126,18 +125,11 @@ class Pattern:
         return replace(self, columns=self.columns | more)
 
 
-class Words(NamedTuple):
-    """A record and the place of its pattern: another one whose words are the very same objects has the same."""
-
-    event: BiQueryScraped
-    pattern: int
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """What the records of one job in a batch have in common, or those of a connector that no job sent.
 
-    `numbers` is None outside of jobs; `origins` by environment, resource type and moment; `words` by text.
+    `numbers` is None outside of jobs; `origins` by environment, resource type and moment.
     """
 
     tenant: UUID
@@ -146,17 +138,6 @@ class Source:
     ids: ResourceIds
     numbers: Numbers | None
     origins: dict[tuple[str, str, datetime], int] = field(default_factory=dict)
-    words: dict[str | None, Words] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A record, and what those that were sent with it have in common: its source, the place of its origin."""
-
-    event: BiQueryScraped
-    said_at: datetime
-    source: Source
-    origin: int
 
 
 @dataclass(slots=True)
@@ -165,8 +146,9 @@ class Batch:
 
     rows: dict[UUID, StagedRow] = field(default_factory=dict)
     origins: list[Origin] = field(default_factory=list)
-    # Of each row's pattern, by its place: tenant and id.
-    pattern_keys: list[tuple[UUID, UUID]] = field(default_factory=list)
+    # Of the rows' patterns, by place.
+    pattern_tenants: list[UUID] = field(default_factory=list)
+    pattern_ids: list[UUID] = field(default_factory=list)
     patterns: dict[tuple[UUID, UUID], Pattern] = field(default_factory=dict)
     numbers: dict[LedgerKey, Numbers] = field(default_factory=dict)
     closings: list[Closing] = field(default_factory=list)

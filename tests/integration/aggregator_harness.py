@@ -19,7 +19,6 @@ from libs.common.sealed import KeyRing
 from services.aggregator.domain import Recency
 from services.aggregator.ingest import Ingest
 from services.aggregator.metrics import UsageMetrics
-from services.aggregator.prepare import Arrival
 from services.aggregator.refresh import Refresh
 from services.aggregator.service import Catalogue, ProductChange, Usage
 from services.aggregator.settings import Settings
@@ -73,7 +72,7 @@ class Harness:
         return {each.product_id: each for each in await self.usage.stats(tenant, space, None, 500)}
 
     async def take(self, *events: BiQueryScraped | SyncCompleted, said_at: datetime | None = None) -> None:
-        await self.ingest.ingest([Arrival(event, said_at or self.clock()) for event in events])
+        await self.ingest.ingest(events, [said_at or self.clock()] * len(events))
 
     async def outcomes(self) -> list[dict[str, Any]]:
         """What lies in the outbox, oldest first; takes it away."""

@@ -18,7 +18,6 @@ from libs.common.events import BiQueryScraped, ColumnUse, ConnectorChanged, Tabl
 from libs.common.sealed import KeyRing
 from services.aggregator.domain import TOP_COLUMNS, WINDOW
 from services.aggregator.erasing import Rewriting
-from services.aggregator.prepare import Arrival
 from services.aggregator.service import ProductChange
 from services.aggregator.store import counter_build, stats
 from services.aggregator.store.catalogue import Claim
@@ -293,7 +292,7 @@ class Play:
         await asyncio.gather(*map(self._send, both), self.real.refresh.drain())
 
     async def _send(self, batch: tuple[Said, ...]) -> None:
-        await self.real.ingest.ingest([Arrival(self._event(each), each.said_at) for each in batch])
+        await self.real.ingest.ingest([self._event(each) for each in batch], [each.said_at for each in batch])
 
     def _source(self, connector: int, sync_seq: int) -> Source:
         job = self.jobs.setdefault((connector, sync_seq), uuid4())

@@ -98,7 +98,7 @@ ROWS: Final = """(
 def shared(batch: Batch) -> list[list[object]]:
     """Parameters $1 to $7 of ROWS."""
     columns: list[list[object]] = [list(column) for column in zip(*batch.origins, strict=True)] or [[]] * 6
-    return [*columns, [pattern for _, pattern in batch.pattern_keys]]
+    return [*columns, list(batch.pattern_ids)]
 
 
 async def stage_patterns(connection: Connection, patterns: Collection[Pattern]) -> None:

@@ -141,7 +141,6 @@ async def note_inserted(connection: Connection, batch: Batch) -> None:
 
     Products of the batch's patterns must be known by now.
     """
-    tenants, patterns = [list(each) for each in zip(*batch.pattern_keys, strict=True)] or [[], []]
     await connection.execute(
         f"""{_NOTE} SELECT d.tenant_id, d.pattern_id, 1, r.executed_at, r.executed_by, r.execution_count, NULL
             FROM (SELECT tenant_id, pattern_id, place
@@ -150,8 +149,8 @@ async def note_inserted(connection: Connection, batch: Batch) -> None:
                                 WHERE p.tenant_id = said.tenant_id AND p.pattern_id = said.pattern_id OFFSET 0)
             ) AS d JOIN stage_row r ON r.pattern = d.place
             WHERE r.executed_at IS NOT NULL""",  # noqa: S608
-        tenants,
-        patterns,
+        batch.pattern_tenants,
+        batch.pattern_ids,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.sql import Dialect, TableName, pattern_id
-from services.aggregator.prepare import Arrival, prepare
+from services.aggregator.prepare import prepare
 from services.aggregator.rows import Batch, LedgerKey, Pattern, StagedRow
 
 NOW = datetime(2026, 3, 18, 12, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ def record(**values: Any) -> BiQueryScraped:
 
 
 def batch(*events: BiQueryScraped | SyncCompleted, said_at: datetime = NOW) -> Batch:
-    return prepare([Arrival(event, said_at) for event in events], NOW)
+    return prepare(events, [said_at] * len(events), NOW)
 
 
 def only_record(found: Batch) -> StagedRow:
