@@ -38,7 +38,7 @@ def rendered(directory: str) -> tuple[Json, ...]:
     """The objects of a kustomization below deploy/k8s."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed: the Kubernetes manifests were not rendered")
-    done = subprocess.run(["kubectl", "kustomize", directory], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["kubectl", "kustomize", directory], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return tuple(yaml.safe_load_all(done.stdout))
 

@@ -14,7 +14,7 @@ class Script(ManagedProcess):
     line = "print('up', flush=True); import time; time.sleep(60)"
 
     async def launch(self) -> Launch:
-        return Launch((sys.executable, "-I", "-S", "-c", self.line), {}, self.log.parent, ready_timeout=20)
+        return Launch((sys.executable, "-I", "-S", "-c", self.line), {}, self.log.parent, ready_timeout=180)
 
     async def ready(self) -> bool:
         return bool(self.last_lines()) and self.pid is not None

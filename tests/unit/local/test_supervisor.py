@@ -23,7 +23,7 @@ class Recorded(ManagedProcess):
 
     async def launch(self) -> Launch:
         self.journal.append(("start", self.name))
-        return Launch((sys.executable, "-I", "-S", "-c", self.line), {}, self.log.parent, ready_timeout=20)
+        return Launch((sys.executable, "-I", "-S", "-c", self.line), {}, self.log.parent, ready_timeout=180)
 
     async def ready(self) -> bool:
         return "time" in self.line and self.pid is not None
