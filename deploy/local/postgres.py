@@ -42,6 +42,8 @@ WAREHOUSE_SETTINGS: Mapping[str, str] = {
     "log_rotation_size": "10MB",
     "log_min_duration_statement": "0",
     "compute_query_id": "on",
+    # An entry that makes room is a count that is lost: whoever runs many statements of many databases needs more.
+    "pg_stat_statements.max": "20000",
 }
 
 

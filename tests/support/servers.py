@@ -50,7 +50,7 @@ async def _in_containers() -> AsyncIterator[Servers]:
 
     csvlog = (
         "postgres -c logging_collector=on -c log_destination=csvlog -c log_min_duration_statement=0"
-        " -c shared_preload_libraries=pg_stat_statements"
+        " -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.max=20000"
     )
     with (
         PostgresContainer("postgres:18", driver=None) as platform,

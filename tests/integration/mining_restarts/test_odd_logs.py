@@ -43,8 +43,10 @@ async def test_times_are_exact_in_the_servers_zone(
 
 
 async def test_statements_logged_before_they_run_count_unless_they_fail(
-    platform: Platform, miner: LogMiner, warehouse: Warehouse, ledger: Ledger
+    platform: Platform, miner: LogMiner, warehouse: Warehouse, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Within one read, whose end must not fall between a statement and its error: what is open there counts."""
+    monkeypatch.setattr(postgres_files, "_CHUNK_BYTES", 1024 * 1024)
     before = await scene(platform, miner, warehouse)
     admin = await asyncpg.connect(warehouse.url)
     await admin.execute("SET log_min_duration_statement = -1; SET log_statement = 'all'")
