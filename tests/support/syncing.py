@@ -45,8 +45,8 @@ class Synced:
 
     async def sync(self) -> dict[str, Any]:
         """A sync to its end."""
-        job: dict[str, Any] = await self.gateway.post(f"/connectors/{self.connector}/bi-sync", prefer="wait=170")
-        return job
+        job: dict[str, Any] = await self.gateway.post(f"/connectors/{self.connector}/bi-sync", prefer="wait=120")
+        return job if job["phase"] == "done" else await self.finished(job)
 
     async def start(self) -> dict[str, Any]:
         """A sync on its way."""
