@@ -128,7 +128,12 @@ class Tenants:
         """The handler without the records of deleted tenants: they are dropped, not dead-lettered."""
 
         async def handle(records: Sequence[Record[E]]) -> None:
-            gone = await self.deleted(record.event.tenant for record in records)
+            # Of records of one tenant the very same object mostly tells it: that is quicker to compare than to hash.
+            tenants = {id(record.event.tenant): record.event.tenant for record in records}
+            gone = await self.deleted(tenants.values())
+            if not gone:
+                await handler(records)
+                return
             kept = [at for at, record in enumerate(records) if record.event.tenant not in gone]
             self._dropped.inc(len(records) - len(kept))
             if not kept:

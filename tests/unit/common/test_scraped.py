@@ -223,6 +223,30 @@ def test_what_is_remembered_changes_nothing(said: list[BiQueryScraped]) -> None:
     assert [reader(body) for body in bodies] == [read_record(body) for body in bodies] == said * 2
 
 
+def test_parts_that_change_in_turns_are_told_apart() -> None:
+    """Each is compared with the one before, and a text's tables and columns with those that it had at first."""
+    changes: list[dict[str, Any]] = [
+        {"sql_text": "select ?", "tables": []},
+        {"sql_text": "select ?"},
+        {"sql_text": "select ?", "columns": []},
+        {"tables": []},
+        {"job_id": str(TENANT)},
+        {"connector": {"id": str(TENANT), "type": "mysql", "name": "Shop"}},
+        {"tenant": str(OTHER)},
+    ]
+    reader, bodies = RecordReader(), [with_(QUERY, **each) for each in changes] * 3
+    assert [reader(body) for body in bodies] == [read_record(body) for body in bodies]
+    assert len(set(map(reader, bodies))) == len(changes)
+
+
+def test_what_is_read_is_a_record_like_any_other() -> None:
+    record = RecordReader()(TEXT.encode())
+    assert type(record) is BiQueryScraped
+    assert record.to_json() == read_record(record.to_json()).to_json()
+    with pytest.raises(AttributeError):
+        record.title = "x"  # type: ignore[misc]
+
+
 def test_parts_of_the_same_bytes_are_shared() -> None:
     reader = RecordReader()
     one, other = (reader(with_(QUERY, resource_id=name)) for name in ("a", "b"))
