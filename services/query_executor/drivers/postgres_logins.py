@@ -29,11 +29,13 @@ class Logins:
 
     def _held(self, info: str) -> Any:
         with self._lock:
-            if self._info != info:
-                fresh = dbapi._SharedDatabase(adbc_driver_postgresql.connect(info))
-                self._drop()
-                self._info, self._learned = info, fresh
-            return self._learned.clone()
+            if self._info == info:
+                return self._learned.clone()
+        fresh = dbapi._SharedDatabase(adbc_driver_postgresql.connect(info))  # whoever else waits need not wait for this
+        with self._lock:
+            self._drop()
+            self._info, self._learned = info, fresh
+            return fresh.clone()
 
     def close(self) -> None:
         """Forget; nothing is open on the server."""
