@@ -85,7 +85,7 @@ class Ingest:
             stop = min(place + _SLICE, count)
             place = adding.add(place, stop, found)
             if place < stop:
-                found = await self._found(adding, adding.unknown(place, min(place + _SLICE, count)))
+                found = await self._found(adding, adding.unknown(place))
             await asyncio.sleep(0)
         return adding.batch
 

@@ -93,14 +93,20 @@ class Adding:
             self._add(event, sending, pattern, moment)
         return stop
 
-    def unknown(self, start: int, stop: int) -> list[list[int]]:
-        """Places of records that say what no other one said; of those that say the same, together."""
+    def unknown(self, start: int) -> list[list[int]]:
+        """Places from `start` on of records that say what no other one said; of those that say the same, together."""
         places: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        for place in range(start, stop):
+        sending = self._sending
+        for place in range(start, len(self.events)):
             event = self.events[place]
-            if isinstance(event, BiQueryScraped):
-                words = (id(event.connector), event.sql_text, id(event.tables), id(event.columns), event.dialect)
-                places[*words, event.sql_truncated].append(place)
+            if not isinstance(event, BiQueryScraped):
+                continue
+            if sending is not None and event.connector is sending.event.connector:
+                words = sending.said.get(event.sql_text)
+                if words is not None and words.are_of(event):
+                    continue
+            said = (id(event.connector), event.sql_text, id(event.tables), id(event.columns), event.dialect)
+            places[*said, event.sql_truncated].append(place)
         groups = list(places.values())
         return [groups[at] for at in self.patterns.known([self.events[group[0]] for group in groups])[1]]
 
