@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.setup.bootstrap import bootstrap, grant_database, with_database
@@ -139,6 +140,18 @@ async def fresh_platform(servers: Servers, template: str) -> AsyncIterator[Platf
         await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         await grant_database(admin, name)
     prefix = f"{name}."
-    await create_topics(servers.kafka, wanted(prefix, replication=1, max_partitions=2))
+    topics = wanted(prefix, replication=1, max_partitions=2)
+    await create_topics(servers.kafka, topics)
     yield Platform(with_database(servers.postgres, name), servers.kafka, prefix)
     await _drop_database(servers, name)
+    await _delete_topics(servers, [topic.name for topic in topics])
+
+
+async def _delete_topics(servers: Servers, names: list[str]) -> None:
+    """Every client of the broker is told of all topics: those of modules that are over make it slow for the others."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics(names)
+    finally:
+        await admin.close()
