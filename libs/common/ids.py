@@ -32,7 +32,11 @@ class ResourceIds:
         self._start = tenant.bytes + f"{connector}\n".encode()
 
     def __call__(self, resource_type: str, resource_id: str) -> UUID:
-        return named_uuid(self._start + f"{resource_type}\n{resource_id}".encode())
+        return named_uuid(self.start(resource_type) + resource_id.encode())
+
+    def start(self, resource_type: str) -> bytes:
+        """How the names of one type's resources begin, of which `named_uuid` makes ids."""
+        return self._start + f"{resource_type}\n".encode()
 
 
 def bi_query_id(tenant: UUID, connector: UUID, resource_type: str, resource_id: str) -> UUID:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from libs.common.events import BiQueryRecord, BiQueryScraped, SyncCompleted
-from libs.common.ids import ResourceIds, fast_uuid
+from libs.common.ids import ResourceIds, fast_uuid, named_uuid
 from services.aggregator.domain import NO_SYNC, Rank, chart_key, counted_moment, in_utc, storable
 from services.aggregator.patterns import Patterns, Said
 from services.aggregator.rows import (
@@ -28,13 +28,16 @@ _NO_DETAILS: Final = (None,) * (len(StagedRow._fields) - DETAILS)
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A record, and what those that were sent with it have in common: source, place of the origin, what was said."""
+    """A record, and what those that were sent with it have in common: source, place of the origin, what was said,
+    how names of ids begin.
+    """
 
     event: BiQueryScraped
     said_at: datetime
     source: Source
     origin: int
     said: Said
+    name: bytes
 
 
 def prepare(
@@ -120,18 +123,44 @@ class Adding:
             source.numbers.rejected.add(event.job_seq)
 
     def _add(self, event: BiQueryScraped, sending: Sending, pattern: Pattern, moment: datetime | None) -> None:
-        source, number, batch = sending.source, event.job_seq, self.batch
-        if number is not None and source.numbers is not None:
-            source.numbers.stored.add(number)
-        known = batch.places.get(id(pattern))
-        row = _row(event, sending, self._place_of(pattern) if known is None else known[1], moment)
-        if moment is None:
-            batch.has_references = batch.has_details = True
-        elif not batch.has_details:
-            batch.has_details = row[DETAILS:] != _NO_DETAILS
-        before = batch.rows.setdefault(row.id, row)
+        batch, number, numbers = self.batch, event.job_seq, sending.source.numbers
+        if number is not None and numbers is not None:
+            numbers.stored.add(number)
+        place = batch.places.get(id(pattern))
+        resource_id, by = event.resource_id, event.executed_by
+        # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
+        row_id = named_uuid(sending.name + resource_id.encode())
+        if not resource_id.isascii() or "\0" in resource_id:
+            resource_id = storable(resource_id) or ""
+        own = (
+            sending.origin,
+            self._place_of(pattern) if place is None else place[1],
+            row_id,
+            resource_id,
+            by and storable(by),
+            moment,
+            event.execution_count,
+            number or 0,
+        )
+        # A third of what the class's own constructor takes.
+        row = tuple.__new__(StagedRow, own + self._details(event, resource_id, moment))
+        before = batch.rows.setdefault(row_id, row)
         if before is not row and self._rank(before) <= self._rank(row):
-            batch.rows[row.id] = row
+            batch.rows[row_id] = row
+
+    def _details(self, event: BiQueryScraped, resource_id: str, moment: datetime | None) -> tuple[object, ...]:
+        """What most executions lack."""
+        title, dashboard = event.title, event.dashboard_id
+        dashboard_title, url = event.dashboard_title, event.dashboard_url
+        if moment is not None and title is None and dashboard is None and dashboard_title is None and url is None:
+            return _NO_DETAILS
+        self.batch.has_details = True
+        chart = None
+        if moment is None:
+            # Only references are counted by charts.
+            self.batch.has_references = True
+            chart = chart_key(event.resource_type, resource_id, dashboard)
+        return storable(title), storable(dashboard), storable(dashboard_title), storable(url), chart
 
     def _rank(self, row: StagedRow) -> Rank:
         origin = self.batch.origins[row.origin - 1]
@@ -145,7 +174,8 @@ class Adding:
             sync_seq = NO_SYNC if source.sync_seq is None else source.sync_seq
             self.batch.origins.append(Origin(source.tenant, source.connector, *key[:2], sync_seq, said_in_utc))
             place = source.origins[key] = len(self.batch.origins)
-        return Sending(event, said_at, source, place, self.patterns.said(source.tenant, source.connector))
+        said = self.patterns.said(source.tenant, source.connector)
+        return Sending(event, said_at, source, place, said, source.ids.start(event.resource_type))
 
     def _source_of(self, event: BiQueryScraped) -> Source:
         job = event.job_id if event.job_seq is not None else None
@@ -184,25 +214,3 @@ def _same_sending(sending: Sending, event: BiQueryScraped, said_at: datetime) ->
         and event.environment == first.environment
         and (event.job_seq is None) is (first.job_seq is None)
     )
-
-
-def _row(event: BiQueryScraped, sending: Sending, pattern: int, moment: datetime | None) -> StagedRow:
-    resource_id, by = event.resource_id, event.executed_by
-    # Derived, not taken from the event: nobody overwrites another connector's row by naming its id.
-    row_id = sending.source.ids(event.resource_type, resource_id)
-    if not resource_id.isascii() or "\0" in resource_id:
-        resource_id = storable(resource_id) or ""
-    by = by and storable(by)
-    values = (sending.origin, pattern, row_id, resource_id, by, moment, event.execution_count, event.job_seq or 0)
-    # A third of what the class's own constructor takes.
-    return tuple.__new__(StagedRow, values + _details(event, resource_id, moment))
-
-
-def _details(event: BiQueryScraped, resource_id: str, moment: datetime | None) -> tuple[object, ...]:
-    """What most executions lack."""
-    title, dashboard = event.title, event.dashboard_id
-    dashboard_title, url = event.dashboard_title, event.dashboard_url
-    if moment is not None and not (title or dashboard or dashboard_title or url):
-        return title, dashboard, dashboard_title, url, None
-    chart = chart_key(event.resource_type, resource_id, dashboard) if moment is None else None  # only they are charts
-    return storable(title), storable(dashboard), storable(dashboard_title), storable(url), chart
