@@ -1,8 +1,8 @@
 """One run of a mining job: read a batch, store it with the place behind it, send it, note that it was sent.
 
-A batch is read while the one before it is stored and the one before that is sent; that it was sent is noted where the
-next one is stored. A run may be killed anywhere: what was stored and not noted as sent is sent again under the same
-numbers.
+A batch is read while the one before it is analysed, another one stored and another one sent; that it was sent is noted
+where the next one is stored. A run may be killed anywhere: what was stored and not noted as sent is sent again under
+the same numbers.
 """
 
 import asyncio
@@ -98,12 +98,13 @@ class _Run(Run[MiningJob]):
                 return False
         return True
 
-    async def _prepared(self, batches: AsyncIterator[Batch], source: Source) -> AsyncGenerator[Prepared, None]:
-        """Each batch with its records, numbered on from where the job stands."""
+    async def _prepared(self, batches: AsyncGenerator[Batch, None], source: Source) -> AsyncGenerator[Prepared, None]:
+        """Each batch with its records, numbered on from where the job stands; the next one is read meanwhile."""
         recorder = Recorder(self.job, source, self.job.next_job_seq)
-        async for batch in batches:
-            # The analysis is long work of the processor; heartbeats and health go on beside it.
-            yield batch, await asyncio.to_thread(recorder.records, batch.executions)
+        async with aclosing(one_ahead(batches)) as ahead:
+            async for batch in ahead:
+                # The analysis is long work of the processor; heartbeats and health go on beside it.
+                yield batch, await asyncio.to_thread(recorder.records, batch.executions)
 
     async def _store(self, batch: Batch, records: list[BiQueryScraped]) -> list[BiQueryScraped]:
         """Records, cursor and counts in one transaction; the records as they were stored."""

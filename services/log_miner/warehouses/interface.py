@@ -1,6 +1,6 @@
 """What a warehouse offers to the miner: batches of executions with the place to go on from, and a check in steps."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,7 +67,7 @@ class OpenWarehouse(Protocol):
         """What completes names without a schema."""
         ...
 
-    def batches(self, cursor: Cursor, since: datetime | None) -> AsyncIterator[Batch]:
+    def batches(self, cursor: Cursor, since: datetime | None) -> AsyncGenerator[Batch, None]:
         """What the log gained after `cursor`, up to its end at the first call; on a first read only from `since` on.
 
         Raises WarehouseError.

@@ -1,7 +1,7 @@
 """Mining a Postgres csvlog, through functions or a foreign table."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,7 +41,7 @@ class OpenCsvlog:
         """Names are completed by the connector's database and search path."""
         return DefaultNames(self.settings.database, self.settings.default_schemas)
 
-    async def batches(self, cursor: Cursor, since: datetime | None) -> AsyncIterator[Batch]:
+    async def batches(self, cursor: Cursor, since: datetime | None) -> AsyncGenerator[Batch, None]:
         """See OpenWarehouse. What was counted by pg_stat_statements before is not counted again."""
         handed_over = hand_over(cursor)
         if handed_over:

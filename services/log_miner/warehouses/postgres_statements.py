@@ -1,7 +1,7 @@
 """Reading pg_stat_statements: what it takes, one snapshot, and the executions since the one before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -193,7 +193,7 @@ class OpenStatements:
         """Names are completed by the connector's database and search path."""
         return DefaultNames(self.settings.database, self.settings.default_schemas)
 
-    async def batches(self, cursor: Cursor, since: datetime | None) -> AsyncIterator[Batch]:
+    async def batches(self, cursor: Cursor, since: datetime | None) -> AsyncGenerator[Batch, None]:
         """See OpenWarehouse. One snapshot; how far back is not for us to choose."""
         known = parts_of(cursor)
         with named_failures(self.settings):
