@@ -11,6 +11,8 @@ async def without_erased(
     """New records, with pseudonyms in the place of erased names."""
     people = {(record.tenant, record.executed_by) for record in records if record.executed_by}
     pseudonyms = await erased.pseudonyms(connection, people)
+    if not pseudonyms:
+        return records
     return [_renamed(record, pseudonyms.get((record.tenant, record.executed_by or ""))) for record in records]
 
 
