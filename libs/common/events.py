@@ -133,7 +133,10 @@ class AuditRecorded(Event):
 
 
 class DeploymentRecorded(Event):
-    """One state of one deployment; component and environment by id or by the sender's own reference."""
+    """One state of one deployment; component and environment by id or by the sender's own reference.
+
+    `rolls_back_current`: the sender knows no deployment, only that the one that was current in that place is undone.
+    """
 
     deployment_id: UUID
     component_id: UUID | None = None
@@ -151,6 +154,7 @@ class DeploymentRecorded(Event):
     source: str
     sequence: NonNegativeInt = 0
     is_rework: bool = False
+    rolls_back_current: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

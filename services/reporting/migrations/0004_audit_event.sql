@@ -1,0 +1,24 @@
+-- migrate:up
+CREATE TABLE audit_event (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    environment text NOT NULL,
+    action text NOT NULL,
+    event_type text NOT NULL,
+    resource_type text NOT NULL,
+    resource_id text NOT NULL,
+    component_id uuid,
+    actor_id text,
+    actor_type text NOT NULL CHECK (actor_type IN ('user', 'api_key', 'recipient', 'service', 'unknown')),
+    actor_username text,
+    previous_resource jsonb,
+    current_resource jsonb CHECK (action <> 'DELETE' OR current_resource IS NULL),
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+SELECT tidemark.protect('audit_event');
+CREATE INDEX audit_event_time ON audit_event (tenant_id, occurred_at, id);
+CREATE INDEX audit_event_resource ON audit_event (tenant_id, resource_type, resource_id, occurred_at);
+
+-- migrate:down
