@@ -38,3 +38,13 @@ class ResourceIds:
 def bi_query_id(tenant: UUID, connector: UUID, resource_type: str, resource_id: str) -> UUID:
     """Id of a BiQuery record."""
     return ResourceIds(tenant, connector)(resource_type, resource_id)
+
+
+def deployment_id(tenant: UUID, source: str, external_id: str) -> UUID:
+    """Id of a deployment that its sender knows under an id of his own."""
+    return named_uuid(tenant.bytes + f"deployment\n{source}\n{external_id}".encode())
+
+
+def audit_event_id(tenant: UUID, source: str, event_id: str) -> UUID:
+    """Id of an audit event whose sender names none but that of the message."""
+    return named_uuid(tenant.bytes + f"audit\n{source}\n{event_id}".encode())

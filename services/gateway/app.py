@@ -22,6 +22,7 @@ from services.gateway.docs import docs_routes, without_builtin_openapi
 from services.gateway.edge import Edge, HttpMetrics, OwnKeyedCalls
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
+from services.gateway.ingress.sending import Sending
 from services.gateway.jwks import KeySet, fetch_from
 from services.gateway.openapi import Documents
 from services.gateway.proxy import PassThrough, Sessions
@@ -48,18 +49,22 @@ class Process:
     ) -> None:
         self._settings = settings
         self._database = database
-        self._relay = Relaying(settings, database, MessagingMetrics(registry), clock)
+        metrics = MessagingMetrics(registry)
+        self._relay = Relaying(settings, database, metrics, clock)
+        self.sending = Sending(settings, metrics, clock)
         self._upkeep = Upkeep()
         self.gateway = _gateway(settings, database, sessions, clock)
 
     def start(self) -> None:
         """Tell what is in the outbox, drop what is old."""
         self._relay.start()
+        self.sending.start()
         self._upkeep.every(_PRUNE, "idempotency keys", self.gateway.calls.prune)
 
     async def stop(self) -> None:
         """Requests have ended by now."""
         await self._upkeep.stop()
+        await self.sending.stop()
         await self._relay.stop()
 
     async def ready(self) -> str | None:

@@ -1,0 +1,117 @@
+"""Events from outside on their way to the broker: whoever sent one is answered when the broker has it."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import uuid4
+
+from faststream.kafka import KafkaBroker
+
+from libs.common.broker import Message, Publisher, physical_name
+from libs.common.clock import Clock
+from libs.common.envelope import Envelope, event_type
+from libs.common.errors import TooManyRequests, Unavailable
+from libs.common.events import AnyEvent
+from libs.common.messaging_metrics import MessagingMetrics
+from libs.common.messaging_spans import publish_span
+from libs.common.telemetry import current_traceparent
+from libs.common.topics import Topic
+from services.gateway.connecting import NAME, connected_broker
+from services.gateway.settings import Settings
+
+# Of the attributes of an event those that are not extensions.
+_OWN: Final = frozenset({"id", "source", "time"})
+Attributed = tuple[str, AnyEvent, Mapping[str, str]]
+
+
+class Sending:
+    """A producer of its own, bounded: what waits for an acknowledgement is in memory, and its sender waits too."""
+
+    def __init__(self, settings: Settings, metrics: MessagingMetrics, clock: Clock) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._publisher: Publisher | None = None
+        self._broker: KafkaBroker | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._in_flight = 0
+
+    def start(self) -> None:
+        """Connect, for as long as it takes; until then everything is answered 503."""
+        self._connecting = asyncio.create_task(self._connect(), name="ingress connection")
+
+    async def stop(self) -> None:
+        """Requests have ended by now."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._connecting
+        self._publisher = None
+        if self._broker is not None:
+            await self._broker.stop()
+
+    async def _connect(self) -> None:
+        self._broker = await connected_broker(self._settings)
+        self._publisher = Publisher(
+            self._broker,
+            self._settings,
+            service=NAME,
+            clock=self._clock,
+            timeout=self._settings.ingress_acknowledge_seconds,
+        )
+
+    async def send(self, topic: Topic, events: Sequence[Attributed], *, source: str) -> None:
+        """(key, event, attributes) each; the broker has acknowledged all of them when this returns.
+
+        Attributes are those of the CloudEvents envelope: `id`, `time` (RFC 3339) and `source` where an event has its
+        own, all others are extensions. An event without `id` gets its `event_id`, or a random one.
+        Raises TooManyRequests, Unavailable or TooLarge; some of the events may have arrived then, and all may be sent
+        again under the same ids.
+        """
+        name, now, trace = physical_name(self._settings, topic.name), self._clock(), current_traceparent()
+        messages = [
+            Message(name, key.encode(), event.to_json(), _headers(event, {"source": source, **attributes}, now, trace))
+            for key, event, attributes in events
+        ]
+        for failure in await self.deliver(topic, messages):
+            if failure is not None:
+                raise failure
+
+    async def deliver(self, topic: Topic, messages: Sequence[Message]) -> list[Exception | None]:
+        """Written messages of one topic: what became of each (None: acknowledged).
+
+        Raises TooManyRequests or Unavailable where none was taken.
+        """
+        with self._place_for(len(messages)), publish_span(topic.name, len(messages)):
+            if self._publisher is None:
+                raise Unavailable("The broker cannot be reached; send the events again.")
+            outcomes = await self._publisher.deliver(messages)
+        self._metrics.published.labels(topic.name).inc(outcomes.count(None))
+        return outcomes
+
+    @contextlib.contextmanager
+    def _place_for(self, count: int) -> Iterator[None]:
+        if self._in_flight and self._in_flight + count > self._settings.ingress_max_in_flight:
+            raise TooManyRequests("Too many events wait for the broker; send this again.")
+        self._in_flight += count
+        try:
+            yield
+        finally:
+            self._in_flight -= count
+
+
+def _headers(
+    event: AnyEvent, attributes: Mapping[str, str], now: datetime, trace: str | None
+) -> list[tuple[str, bytes]]:
+    known = Envelope(
+        id=attributes.get("id") or str(getattr(event, "event_id", None) or uuid4()),
+        type=event_type(type(event)),
+        source=attributes["source"],
+        time=datetime.fromisoformat(attributes["time"]) if "time" in attributes else now,
+        tenant=event.tenant,
+        traceparent=trace,
+        extensions={name: text for name, text in attributes.items() if name not in _OWN},
+    )
+    return known.to_headers()
