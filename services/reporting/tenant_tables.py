@@ -11,6 +11,5 @@ TENANT_TABLES: Final = (
     "environment_ref",
     "environment",
     "audit_event",
-    "seen_event",
     "erased_name",
 )

@@ -8,6 +8,7 @@ CREATE TABLE component (
     lifecycle text NOT NULL CHECK (lifecycle IN ('production', 'experimental', 'planned', 'deprecated', 'decommissioned')),
     owner text,
     description text,
+    refs text[] NOT NULL,
     metadata jsonb NOT NULL,
     version bigint NOT NULL,
     created_at timestamptz NOT NULL,
@@ -19,7 +20,8 @@ SELECT tidemark.protect('component');
 CREATE UNIQUE INDEX component_name_taken ON component (tenant_id, name) WHERE deleted_at IS NULL;
 CREATE INDEX component_page ON component (tenant_id, created_at, id) WHERE deleted_at IS NULL;
 
--- The names under which others speak of it, folded to lower case: its own, and what it was given beside.
+-- The names under which others speak of it while it lives, folded to lower case: its own, its id, and what it was given
+-- beside (`refs`, as they were written). One name means one component.
 CREATE TABLE component_ref (
     tenant_id uuid NOT NULL,
     ref text NOT NULL,
@@ -36,6 +38,7 @@ CREATE TABLE environment (
     name text NOT NULL,
     tier text NOT NULL CHECK (tier IN ('production', 'staging', 'testing', 'development', 'other')),
     description text,
+    refs text[] NOT NULL,
     version bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,

@@ -1,12 +1,14 @@
 -- migrate:up
 -- Every state of a deployment that was told, in any order and once each. What a deployment is now follows from these.
+-- `event_id` is made of the sender and its event's id: the same event again changes nothing.
+-- `rolls_back_current`: told of a place. Its `deployment_id` is what was current there, null while nothing was.
 CREATE TABLE deployment_state (
     tenant_id uuid NOT NULL,
-    deployment_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    deployment_id uuid,
     recorded_at timestamptz NOT NULL,
     sequence bigint NOT NULL,
     status text NOT NULL CHECK (status IN ('PENDING', 'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'ROLLED_BACK')),
-    event_id text NOT NULL,
     component_id uuid NOT NULL,
     environment_id uuid NOT NULL,
     version text,
@@ -17,12 +19,20 @@ CREATE TABLE deployment_state (
     deployed_by text,
     source text NOT NULL,
     is_rework boolean NOT NULL,
+    rolls_back_current boolean NOT NULL,
     metadata jsonb NOT NULL,
     received_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, deployment_id, recorded_at, sequence, status, event_id),
-    CHECK (finished_at >= started_at)
+    PRIMARY KEY (tenant_id, event_id),
+    CHECK (finished_at >= started_at),
+    CHECK (deployment_id IS NOT NULL OR rolls_back_current)
 );
 SELECT tidemark.protect('deployment_state');
+CREATE INDEX deployment_state_deployment ON deployment_state (tenant_id, deployment_id);
+CREATE INDEX deployment_state_success ON deployment_state (
+    tenant_id, component_id, environment_id, coalesce(finished_at, started_at, recorded_at)
+) WHERE status = 'SUCCEEDED' AND NOT rolls_back_current;
+CREATE INDEX deployment_state_rollback ON deployment_state (tenant_id, component_id, environment_id, recorded_at)
+    WHERE rolls_back_current;
 
 -- The latest state of each, completed by what earlier ones told. `moment`: finished, else started, else recorded.
 CREATE TABLE deployment (
@@ -52,31 +62,18 @@ CREATE INDEX deployment_moment ON deployment (tenant_id, moment, id);
 -- The next success in the same place: recovery.
 CREATE INDEX deployment_success ON deployment (tenant_id, component_id, environment_id, moment) WHERE status = 'SUCCEEDED';
 
--- Of a component or environment that nobody has made yet; applied when it appears.
+-- Of a component or environment that nobody has made yet; applied when it appears. Refs are folded, or an id as text.
 CREATE TABLE parked_deployment (
     tenant_id uuid NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    deployment_id uuid NOT NULL,
-    component_ref text,
-    environment_ref text,
-    reason text NOT NULL,
-    event jsonb NOT NULL,
+    event_id uuid NOT NULL,
+    component_ref text NOT NULL,
+    environment_ref text NOT NULL,
+    state jsonb NOT NULL,
     parked_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, source, event_id)
+    PRIMARY KEY (tenant_id, event_id)
 );
 SELECT tidemark.protect('parked_deployment');
 CREATE INDEX parked_deployment_page ON parked_deployment (tenant_id, parked_at, event_id);
-
--- Events that were taken, by sender and id: the same one again changes nothing for as many days as they are kept.
-CREATE TABLE seen_event (
-    tenant_id uuid NOT NULL,
-    source text NOT NULL,
-    event_id text NOT NULL,
-    seen_at timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, source, event_id)
-);
-SELECT tidemark.protect('seen_event');
-CREATE INDEX seen_event_age ON seen_event (seen_at);
+CREATE INDEX parked_deployment_age ON parked_deployment (parked_at);
 
 -- migrate:down
