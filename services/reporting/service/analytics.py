@@ -1,0 +1,74 @@
+"""What is read of the catalogue, of deployments and of activity."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.clock import Clock
+from libs.common.db import Database
+from services.reporting.catalog import Catalog
+from services.reporting.dora import Report, Totals, report
+from services.reporting.settings import Settings
+from services.reporting.store import catalog as catalog_store
+from services.reporting.store import dora as store
+from services.reporting.store import usage as usage_store
+from services.reporting.store.dora import EVERYTHING, Detail, Scope
+from services.reporting.usage import Usage
+from services.reporting.windows import Interval, Window, buckets
+
+
+@dataclass(frozen=True, slots=True)
+class DoraQuestion:
+    """A window, a scope, and what is wanted beyond the four figures."""
+
+    window: Window
+    scope: Scope = EVERYTHING
+    detail: Detail = "plain"
+    interval: Interval | None = None
+    with_previous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DoraAnswer:
+    report: Report
+    series: Sequence[Report] | None = None
+    previous: Report | None = None
+
+
+class Analytics:
+    """Reports of one tenant at the time of the request."""
+
+    def __init__(self, database: Database, clock: Clock, settings: Settings) -> None:
+        self._database = database
+        self._clock = clock
+        self.edition = settings.dora_edition
+
+    def now(self) -> datetime:
+        """The end of a window that begins with this request."""
+        return self._clock()
+
+    async def catalog(self, tenant: UUID) -> Catalog:
+        async with self._database.tenant(tenant) as connection:
+            return await catalog_store.catalog(connection, tenant)
+
+    async def usage(self, tenant: UUID, window: Window) -> Usage:
+        async with self._database.tenant(tenant) as connection:
+            return await usage_store.usage(connection, tenant, window)
+
+    async def dora(self, tenant: UUID, asked: DoraQuestion, now: datetime) -> DoraAnswer:
+        """The figures, and the series and the period before where they are asked for."""
+        window, scope = asked.window, asked.scope
+        async with self._database.tenant(tenant) as connection:
+            whole = report(window, await store.totals(connection, tenant, window, now, scope, asked.detail))
+            series = previous = None
+            if asked.interval:
+                found = await store.totals_by_interval(
+                    connection, tenant, window, now, scope, asked.interval, asked.detail
+                )
+                parts = buckets(window, asked.interval)
+                series = [report(part, found.get(start, Totals())) for start, part in parts.items()]
+            if asked.with_previous:
+                before = window.previous()
+                previous = report(before, await store.totals(connection, tenant, before, now, scope, asked.detail))
+        return DoraAnswer(whole, series, previous)
