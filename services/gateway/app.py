@@ -22,6 +22,8 @@ from services.gateway.docs import docs_routes, without_builtin_openapi
 from services.gateway.edge import Edge, HttpMetrics, OwnKeyedCalls
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
+from services.gateway.ingress.api import event_routes, schema_routes
+from services.gateway.ingress.events import Ingress
 from services.gateway.ingress.sending import Sending
 from services.gateway.jwks import KeySet, fetch_from
 from services.gateway.openapi import Documents
@@ -53,6 +55,7 @@ class Process:
         self._relay = Relaying(settings, database, metrics, clock)
         self.sending = Sending(settings, metrics, clock)
         self._upkeep = Upkeep()
+        self.ingress = Ingress(settings, self.sending, clock)
         self.gateway = _gateway(settings, database, sessions, clock)
 
     def start(self) -> None:
@@ -106,7 +109,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
             process.start()
             running.append(process)
             app.state.identity = process.gateway.identity
-            for router in (*routes(process.gateway), docs_routes(process.gateway.documents)):
+            own = (*routes(process.gateway), event_routes(process.ingress), schema_routes())
+            for router in (*own, docs_routes(process.gateway.documents)):
                 app.include_router(router)
             yield
         finally:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from faststream.kafka import KafkaBroker
@@ -17,13 +18,22 @@ from libs.common.events import AnyEvent
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.telemetry import current_traceparent
-from libs.common.topics import Topic
+from libs.common.topics import ALL_TOPICS, Topic
 from services.gateway.connecting import NAME, connected_broker
 from services.gateway.settings import Settings
 
 # Of the attributes of an event those that are not extensions.
 _OWN: Final = frozenset({"id", "source", "time"})
 Attributed = tuple[str, AnyEvent, Mapping[str, str]]
+
+
+class Outgoing(NamedTuple):
+    """An event on its way, and what its envelope says."""
+
+    topic: Topic
+    key: str
+    event: AnyEvent
+    envelope: Envelope
 
 
 class Sending:
@@ -36,6 +46,7 @@ class Sending:
         self._publisher: Publisher | None = None
         self._broker: KafkaBroker | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._names = {topic.name: physical_name(settings, topic.name) for topic in ALL_TOPICS}
         self._in_flight = 0
 
     def start(self) -> None:
@@ -67,29 +78,36 @@ class Sending:
 
         Attributes are those of the CloudEvents envelope: `id`, `time` (RFC 3339) and `source` where an event has its
         own, all others are extensions. An event without `id` gets its `event_id`, or a random one.
+        Raises as `deliver`.
+        """
+        now, trace = self._clock(), current_traceparent()
+        await self.deliver(
+            [
+                Outgoing(topic, key, event, _envelope(event, {"source": source, **attributes}, now, trace))
+                for key, event, attributes in events
+            ]
+        )
+
+    async def deliver(self, events: Sequence[Outgoing]) -> None:
+        """The broker has acknowledged all of them when this returns.
+
         Raises TooManyRequests, Unavailable or TooLarge; some of the events may have arrived then, and all may be sent
         again under the same ids.
         """
-        name, now, trace = physical_name(self._settings, topic.name), self._clock(), current_traceparent()
-        messages = [
-            Message(name, key.encode(), event.to_json(), _headers(event, {"source": source, **attributes}, now, trace))
-            for key, event, attributes in events
-        ]
-        for failure in await self.deliver(topic, messages):
-            if failure is not None:
-                raise failure
-
-    async def deliver(self, topic: Topic, messages: Sequence[Message]) -> list[Exception | None]:
-        """Written messages of one topic: what became of each (None: acknowledged).
-
-        Raises TooManyRequests or Unavailable where none was taken.
-        """
-        with self._place_for(len(messages)), publish_span(topic.name, len(messages)):
+        with self._place_for(len(events)):
             if self._publisher is None:
                 raise Unavailable("The broker cannot be reached; send the events again.")
-            outcomes = await self._publisher.deliver(messages)
-        self._metrics.published.labels(topic.name).inc(outcomes.count(None))
-        return outcomes
+            with publish_span(", ".join(dict.fromkeys(each.topic.name for each in events)), len(events)):
+                outcomes = await self._publisher.deliver([self._message(each) for each in events])
+        arrived = Counter(each.topic.name for each, outcome in zip(events, outcomes, strict=True) if outcome is None)
+        for name, count in arrived.items():
+            self._metrics.published.labels(name).inc(count)
+        for failure in filter(None, outcomes):
+            raise failure
+
+    def _message(self, outgoing: Outgoing) -> Message:
+        topic, key, event, envelope = outgoing
+        return Message(self._names[topic.name], key.encode(), event.to_json(), envelope.to_headers())
 
     @contextlib.contextmanager
     def _place_for(self, count: int) -> Iterator[None]:
@@ -102,10 +120,8 @@ class Sending:
             self._in_flight -= count
 
 
-def _headers(
-    event: AnyEvent, attributes: Mapping[str, str], now: datetime, trace: str | None
-) -> list[tuple[str, bytes]]:
-    known = Envelope(
+def _envelope(event: AnyEvent, attributes: Mapping[str, str], now: datetime, trace: str | None) -> Envelope:
+    return Envelope(
         id=attributes.get("id") or str(getattr(event, "event_id", None) or uuid4()),
         type=event_type(type(event)),
         source=attributes["source"],
@@ -114,4 +130,3 @@ def _headers(
         traceparent=trace,
         extensions={name: text for name, text in attributes.items() if name not in _OWN},
     )
-    return known.to_headers()

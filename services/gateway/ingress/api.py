@@ -1,0 +1,134 @@
+"""`/events`: events of other systems, and what they look like."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from libs.common.auth import Principal
+from libs.common.errors import NotFound
+from libs.common.event_docs import documents
+from libs.common.http import json_response, problems
+from services.gateway.identity import Identity
+from services.gateway.ingress.cloudevents import BATCHED, STRUCTURED
+from services.gateway.ingress.events import Ingress
+
+_EVENT: Final = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type", "data"],
+    "properties": {
+        "specversion": {"const": "1.0"},
+        "id": {"type": "string", "description": "With `source` it names the event: sent again, it changes nothing."},
+        "source": {"type": "string", "format": "uri-reference"},
+        "type": {"type": "string", "description": "`deployment.recorded`, `audit.recorded`, or a type of CDEvents."},
+        "time": {"type": "string", "format": "date-time"},
+        "subject": {"type": "string"},
+        "data": {"type": "object", "description": "As in `/events/schemas/`, in snake case or camel case."},
+    },
+}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            STRUCTURED: {"schema": _EVENT},
+            BATCHED: {"schema": {"type": "array", "items": _EVENT}},
+            "application/json": {"schema": {"type": "object", "description": "Data; attributes in `ce-…` headers."}},
+        },
+    }
+}
+
+
+_PUBLIC: Final[dict[str, Any]] = {"security": []}
+
+
+class ErrorOfField(BaseModel):
+    field: str
+    message: str
+
+
+class Result(BaseModel):
+    """What became of one event, by its place in the request."""
+
+    index: int
+    id: str | None
+    status: str
+    reason: str | None = None
+    errors: list[ErrorOfField] | None = None
+
+
+class Results(BaseModel):
+    results: list[Result]
+
+
+async def _caller(
+    request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+) -> Principal:
+    identity: Identity = request.app.state.identity
+    return await identity.principal(authorization)
+
+
+def event_routes(ingress: Ingress) -> APIRouter:
+    """`POST` and `OPTIONS /events`."""
+    router = APIRouter(prefix="/events", tags=["events"])
+
+    @router.post(
+        "",
+        status_code=202,
+        response_model=None,
+        responses={202: {"model": Results}, **problems(400, 401, 403, 413, 415, 422, 429, 503)},
+        openapi_extra=_BODY,
+    )
+    async def publish_events(caller: Annotated[Principal, Depends(_caller)], request: Request) -> Response:
+        """Publish CloudEvents 1.0: one (structured or binary) or a batch. Needs the role `publisher`, or `staff`.
+
+        202 when the broker has them. Of a batch, what is valid is taken and what is not is named; 422 where nothing is
+        valid. After 429 and 503 send all again: an event is known by `source` and `id`.
+        """
+        results = await ingress.take(caller, request.scope["headers"], await request.body())
+        return json_response({"results": results}, 202)
+
+    # A redirect to the other spelling would be taken for a failure.
+    router.post("/", status_code=202, response_model=None, include_in_schema=False)(publish_events)
+
+    @router.options("", include_in_schema=False)
+    @router.options("/", include_in_schema=False)
+    async def permit(request: Request) -> Response:
+        """The handshake by which a sender of CloudEvents asks whether it may send here."""
+        headers = {"Allow": "POST, OPTIONS", "WebHook-Allowed-Rate": "*"}
+        origin = request.headers.get("webhook-request-origin")
+        if origin:
+            headers["WebHook-Allowed-Origin"] = origin
+        return Response(status_code=200, headers=headers)
+
+    return router
+
+
+def schema_routes() -> APIRouter:
+    """`/events/schemas/` and `/events/asyncapi.json`: what docs/events holds, made from the code that runs."""
+    router = APIRouter(prefix="/events", tags=["events"])
+    files = {name: text for name, text in documents().items() if name.endswith(".json")}
+    schemas = sorted(name.removeprefix("schemas/") for name in files if name.startswith("schemas/"))
+
+    @router.get("/schemas/", openapi_extra=_PUBLIC)
+    async def list_event_schemas() -> dict[str, list[dict[str, str]]]:
+        """The JSON Schemas of all events. Public, as the other documents of the API are."""
+        return {"items": [{"name": name.removesuffix(".json"), "path": f"/events/schemas/{name}"} for name in schemas]}
+
+    @router.get("/schemas/{name}.json", responses=problems(404), openapi_extra=_PUBLIC)
+    async def get_event_schema(name: str) -> Response:
+        """A JSON Schema (2020-12). Public."""
+        return _document(files.get(f"schemas/{name}.json"), "application/schema+json")
+
+    @router.get("/asyncapi.json", openapi_extra=_PUBLIC)
+    async def get_asyncapi() -> Response:
+        """Topics and messages as AsyncAPI 3.0. Public."""
+        return _document(files.get("asyncapi.json"), "application/json")
+
+    return router
+
+
+def _document(text: str | None, media_type: str) -> Response:
+    if text is None:
+        raise NotFound("There is no such schema; `/events/schemas/` lists them.")
+    return Response(text, media_type=media_type, headers={"Cache-Control": "public, max-age=3600"})
