@@ -1,7 +1,7 @@
 """Composition root of the gateway."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from fastapi import FastAPI
@@ -24,7 +24,10 @@ from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
 from services.gateway.ingress.api import event_routes, schema_routes
 from services.gateway.ingress.events import Ingress
+from services.gateway.ingress.rejections import Rejections
 from services.gateway.ingress.sending import Sending
+from services.gateway.ingress.sources import KnownSources
+from services.gateway.ingress.webhooks import WebhookMetrics, Webhooks
 from services.gateway.jwks import KeySet, fetch_from
 from services.gateway.openapi import Documents
 from services.gateway.proxy import PassThrough, Sessions
@@ -33,14 +36,16 @@ from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.living import DeletedTenants
 from services.gateway.registry.tenants import Tenants
 from services.gateway.registry.users import Users
+from services.gateway.registry.webhook_sources import WebhookSources
 from services.gateway.relaying import Relaying
 from services.gateway.routes import RouteTable
 from services.gateway.service import Admission, Gateway, Mint
 from services.gateway.settings import Settings
 
 NAME = "gateway"
-_CREATING = frozenset({"/tenants", "/connectors", "/api-keys", "/users/erase"})
+_CREATING = frozenset({"/tenants", "/connectors", "/api-keys", "/users/erase", "/webhook-sources"})
 _PRUNE = timedelta(minutes=10)
+_COUNTED = timedelta(seconds=10)
 
 
 class Process:
@@ -56,17 +61,25 @@ class Process:
         self.sending = Sending(settings, metrics, clock)
         self._upkeep = Upkeep()
         self.ingress = Ingress(settings, self.sending, clock)
-        self.gateway = _gateway(settings, database, sessions, clock)
+        self._rejections = Rejections(database, clock)
+        ring = KeyRing.of(settings.sealing_keys)
+        sources, watched = KnownSources(database, ring), WebhookMetrics(registry)
+        webhooks = Webhooks(settings, sources, self._rejections, self.sending, watched, clock)
+        webhook_sources = WebhookSources(database, clock, ring, sources.forget)
+        self.gateway = _gateway(settings, database, sessions, clock, ring, webhook_sources, webhooks)
 
     def start(self) -> None:
         """Tell what is in the outbox, drop what is old."""
         self._relay.start()
         self.sending.start()
         self._upkeep.every(_PRUNE, "idempotency keys", self.gateway.calls.prune)
+        self._upkeep.every(_COUNTED, "refused webhooks", self._rejections.flush)
 
     async def stop(self) -> None:
         """Requests have ended by now."""
         await self._upkeep.stop()
+        with suppress(Exception):  # a count that is lost is no reason to stop in disorder
+            await self._rejections.flush(all_windows=True)
         await self.sending.stop()
         await self._relay.stop()
 
@@ -75,8 +88,15 @@ class Process:
         return await self._database.ready()
 
 
-def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: Clock) -> Gateway:
-    ring = KeyRing.of(settings.sealing_keys)
+def _gateway(
+    settings: Settings,
+    database: Database,
+    sessions: Sessions,
+    clock: Clock,
+    ring: KeyRing,
+    webhook_sources: WebhookSources,
+    webhooks: Webhooks,
+) -> Gateway:
     fetch = fetch_from(sessions.outward, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
     tokens = TokenVerifier(settings, KeySet(settings.jwt_jwks, fetch))
     signer = InternalSigner.of(settings.internal_key_id, settings.internal_private_key.get_secret_value())
@@ -88,6 +108,8 @@ def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: 
         users=Users(database, clock, erased, calls),
         api_keys=ApiKeys(database, clock, erased),
         connectors=Connectors(database, clock, ring, EgressPolicy.of(settings.egress_allow)),
+        webhook_sources=webhook_sources,
+        webhooks=webhooks,
         admission=Admission(settings, database, Mint(signer)),
         proxy=PassThrough(settings, sessions.inward),
         calls=calls,

@@ -58,6 +58,13 @@ class Settings(ServiceSettings):
         float, Field(gt=0, le=60, description="Time for the broker to acknowledge an event from outside, else 503.")
     ] = 10.0
 
+    webhook_max_in_flight: Annotated[
+        int, Field(gt=0, description="Webhooks that are worked on at the same time; more are answered 429.")
+    ] = 200
+    webhook_read_seconds: Annotated[
+        float, Field(gt=0, description="Time for the body of a webhook to arrive, else 408.")
+    ] = 10.0
+
     @model_validator(mode="after")
     def _long_secret(self) -> Self:
         if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value().encode()) < 32:
