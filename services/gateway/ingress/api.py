@@ -76,7 +76,7 @@ def event_routes(ingress: Ingress) -> APIRouter:
         "",
         status_code=202,
         response_model=None,
-        responses={202: {"model": Results}, **problems(400, 401, 403, 413, 415, 422, 429, 503)},
+        responses={202: {"model": Results}, **problems(401, 403, 413, 415, 422, 429, 503)},
         openapi_extra=_BODY,
     )
     async def publish_events(caller: Annotated[Principal, Depends(_caller)], request: Request) -> Response:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from libs.common.errors import BadRequest, UnsupportedMedia
+from libs.common.errors import Unprocessable, UnsupportedMedia
 
 Mode = Literal["structured", "batched", "binary"]
 RawHeaders = Sequence[tuple[bytes, bytes]]
@@ -107,11 +107,11 @@ def read_structured(body: bytes | memoryview) -> CloudEvent:
 
 
 def split_batch(body: bytes) -> list[memoryview]:
-    """The events of a batch, each yet to be read. Raises BadRequest."""
+    """The events of a batch, each yet to be read. Raises Unprocessable."""
     try:
         return [memoryview(each) for each in _items.decode(body)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BadRequest("body: must be a JSON array of CloudEvents") from None
+        raise Unprocessable("body: must be a JSON array of CloudEvents") from None
 
 
 def read_binary(headers: RawHeaders, body: bytes) -> CloudEvent:

@@ -48,8 +48,8 @@ class Ingress:
     async def take(self, caller: Principal, headers: RawHeaders, body: bytes) -> list[Json]:
         """What became of each event of a request. The broker has those that are called accepted.
 
-        Raises Forbidden, UnsupportedMedia, BadRequest (a batch that is no JSON), TooLarge, Unprocessable (none of the
-        events is valid), TooManyRequests or Unavailable (not all that are valid were acknowledged: send all again).
+        Raises Forbidden, UnsupportedMedia, TooLarge, Unprocessable (none of the events is valid), TooManyRequests or
+        Unavailable (not all that are valid were acknowledged: send all again).
         """
         admitted(caller.roles)
         sender, now = Sender(caller.require_tenant(), caller.environment, caller.roles), self.clock()
