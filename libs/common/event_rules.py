@@ -29,7 +29,7 @@ class Refused(ValueError):
 def check_deployment(event: DeploymentRecorded, now: datetime) -> None:
     """Raises Refused."""
     _check_texts((field, getattr(event, field)) for field in _TEXTS)
-    _check_json("metadata", event.metadata)
+    check_json("metadata", event.metadata)
     for field in _TIMES:
         check_time(field, getattr(event, field), now)
     if event.started_at and event.finished_at and event.finished_at < event.started_at:
@@ -45,8 +45,8 @@ def check_deployment(event: DeploymentRecorded, now: datetime) -> None:
 def check_audit(event: AuditRecorded, now: datetime) -> None:
     """Raises Refused."""
     _check_texts((field, getattr(event, field)) for field in _AUDIT_TEXTS)
-    _check_json("previous_resource", event.previous_resource)
-    _check_json("current_resource", event.current_resource)
+    check_json("previous_resource", event.previous_resource)
+    check_json("current_resource", event.current_resource)
     check_time("occurred_at", event.occurred_at, now)
 
 
@@ -68,7 +68,8 @@ def _check_texts(values: Iterable[tuple[str, str | None]]) -> None:
             raise Refused(field, "holds a NUL character")
 
 
-def _check_json(field: str, value: dict[str, Any] | None) -> None:
+def check_json(field: str, value: dict[str, Any] | None) -> None:
+    """Raises Refused for an object that is too large, too deep, or holds what the database cannot store."""
     if not value:
         return
     try:

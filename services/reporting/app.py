@@ -19,16 +19,27 @@ from libs.common.process import run
 from libs.common.sealed import KeyRing
 from libs.common.tenants import Tenants
 from libs.common.upkeep import Upkeep
+from services.reporting.api.analytics import analytics
+from services.reporting.api.audit_events import audit_events
+from services.reporting.api.components import components
+from services.reporting.api.deployments import deployments
+from services.reporting.api.environments import environments
 from services.reporting.consumers import subscribe
 from services.reporting.erasing import Rewriting
+from services.reporting.service.analytics import Analytics
+from services.reporting.service.audit import AuditEvents
+from services.reporting.service.catalogue import Catalogue
+from services.reporting.service.deployments import Deployments
+from services.reporting.service.importing import Importing
 from services.reporting.service.recording import Recording
 from services.reporting.settings import Settings
 from services.reporting.store import locks
+from services.reporting.store.entries import COMPONENTS, ENVIRONMENTS
 from services.reporting.tenant_tables import TENANT_TABLES
 
 NAME = "reporting"
 _LOOK_FOR_DELETED = timedelta(seconds=2)
-_LOOK_FOR_PARKED = timedelta(seconds=30)
+_LOOK_FOR_PARKED = timedelta(seconds=5)
 _FORGET_PARKED = timedelta(minutes=10)
 
 
@@ -42,6 +53,12 @@ class Reporting:
         erased = ErasedNames(KeyRing.of(settings.sealing_keys))
         self.database = database
         self.recording = Recording(database, clock, erased, settings.parked_kept)
+        self.components = Catalogue(database, clock, self.recording, COMPONENTS)
+        self.environments = Catalogue(database, clock, self.recording, ENVIRONMENTS)
+        self.importing = Importing(database, clock, self.components, self.recording)
+        self.deployments = Deployments(database, clock, self.recording)
+        self.audit_events = AuditEvents(database, clock, self.recording)
+        self.analytics = Analytics(database, clock, settings)
         self.tenants = Tenants(database, clock, TENANT_TABLES, registry, hold=locks.hold_tenant)
         self.erasing = Erasing(database, clock, erased, Rewriting(database))
         self._settings = settings
@@ -53,7 +70,13 @@ class Reporting:
 
     def routers(self) -> Sequence[APIRouter]:
         """In the order in which paths are matched: words before ids."""
-        return ()
+        return (
+            analytics(self.analytics),
+            components(self.components, self.importing),
+            environments(self.environments),
+            deployments(self.deployments),
+            audit_events(self.audit_events),
+        )
 
     async def start(self) -> None:
         """Consume, relay, keep up."""

@@ -8,12 +8,12 @@ from uuid import UUID
 from libs.common.clock import Clock
 from libs.common.consume import Consumers, InvalidRecords, Record
 from libs.common.erasure import Erasing
+from libs.common.event_rules import Refused
 from libs.common.events import AuditRecorded, DeploymentRecorded
 from libs.common.records import E, fallback_id
 from libs.common.tenants import Tenants
 from libs.common.topics import AUDIT_RECORDED, DEPLOYMENT_RECORDED
 from services.reporting.arrivals import audit_event_of, digest_id, event_id, state_of
-from services.reporting.domain import Refused
 from services.reporting.rows import State
 from services.reporting.service.recording import Recording
 

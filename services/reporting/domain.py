@@ -1,10 +1,10 @@
 """What the words of the catalogue and of deployments are, and which states may follow each other. Pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from libs.common.clock import FUTURE_TOLERANCE
 from libs.common.sealed import MASK
 
 Lifecycle: TypeAlias = Literal["production", "experimental", "planned", "deprecated", "decommissioned"]
@@ -24,7 +24,12 @@ NEXT: Final[Mapping[Status, tuple[Status, ...]]] = {
     "FAILED": ("ROLLED_BACK",),
     "ROLLED_BACK": (),
 }
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIERS: Final[Mapping[Tier, frozenset[str]]] = {
+    "staging": frozenset({"staging", "stage", "stg", "preprod", "pre", "uat", "acceptance", "canary", "demo"}),
+    "testing": frozenset({"testing", "test", "tests", "qa", "qc", "ci", "integration"}),
+    "development": frozenset({"development", "develop", "dev", "local", "sandbox", "preview", "review"}),
+    "production": frozenset({"production", "prod", "prd", "live", "main"}),
+}
 _SECRETS: Final = frozenset(
     {
         *("accesskey", "accesstoken", "apikey", "authorization", "clientsecret", "credential", "credentials"),
@@ -34,35 +39,20 @@ _SECRETS: Final = frozenset(
 )
 
 
-class Refused(ValueError):
-    """A value that cannot be. `field` is its name in snake case; the text says the rule, never the value."""
-
-    def __init__(self, field: str, rule: str) -> None:
-        super().__init__(f"{field}: {rule}")
-        self.field = field
-        self.rule = rule
-
-
 def folded(ref: str) -> str:
     """A name as others may spell it: without blanks around it, in lower case."""
     return ref.strip().lower()
 
 
-def believed(field: str, moment: datetime | None, now: datetime) -> datetime | None:
-    """A told time: up to five minutes ahead is now. Raises Refused for what is later, or before 1970."""
-    if moment is None:
-        return None
-    if moment > now + FUTURE_TOLERANCE:
-        raise Refused(field, "is more than five minutes ahead")
-    if moment < EARLIEST:
-        raise Refused(field, "is before 1970")
-    return min(moment, now).astimezone(UTC)
+def clamped(moment: datetime | None, now: datetime) -> datetime | None:
+    """A told time in UTC; one that lies ahead is now."""
+    return None if moment is None else min(moment, now).astimezone(UTC)
 
 
-def check_order(started_at: datetime | None, finished_at: datetime | None) -> None:
-    """Raises Refused where something finished before it started."""
-    if started_at is not None and finished_at is not None and finished_at < started_at:
-        raise Refused("finished_at", "is before started_at")
+def tier_of(name: str) -> Tier:
+    """What an environment is for, as far as its name tells."""
+    words = set(re.split(r"[^a-z]+", name.lower()))
+    return next((tier for tier, known in _TIERS.items() if words & known), "other")
 
 
 def allowed(current: Status, wanted: Status) -> bool:
@@ -70,13 +60,11 @@ def allowed(current: Status, wanted: Status) -> bool:
     return wanted == current or wanted in NEXT[current]
 
 
-def holds_nul(value: object) -> bool:
-    """Whether a text anywhere in a JSON value holds a NUL character, which the database cannot store."""
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(holds_nul(name) or holds_nul(inner) for name, inner in value.items())
-    return isinstance(value, (list, tuple)) and any(holds_nul(inner) for inner in value)
+def parked_reason(component_ref: str | None, environment_ref: str | None) -> str:
+    """Why a state waits: what of its place nobody has made yet."""
+    unknown = {"component": component_ref, "environment": environment_ref}
+    named = ", ".join(f'unknown {kind} "{ref}"' for kind, ref in unknown.items() if ref is not None)
+    return named or "known by now, applied within seconds"
 
 
 def without_secrets(value: Any) -> Any:

@@ -17,7 +17,6 @@ CREATE TABLE component (
     PRIMARY KEY (tenant_id, id)
 );
 SELECT tidemark.protect('component');
-CREATE UNIQUE INDEX component_name_taken ON component (tenant_id, name) WHERE deleted_at IS NULL;
 CREATE INDEX component_page ON component (tenant_id, created_at, id) WHERE deleted_at IS NULL;
 
 -- The names under which others speak of it while it lives, folded to lower case: its own, its id, and what it was given
@@ -46,7 +45,6 @@ CREATE TABLE environment (
     PRIMARY KEY (tenant_id, id)
 );
 SELECT tidemark.protect('environment');
-CREATE UNIQUE INDEX environment_name_taken ON environment (tenant_id, name) WHERE deleted_at IS NULL;
 CREATE INDEX environment_page ON environment (tenant_id, created_at, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE environment_ref (

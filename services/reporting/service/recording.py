@@ -1,9 +1,10 @@
 """Use cases of the consumers: store states of deployments and audit events. Each call may run twice."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from libs.common.clock import Clock
@@ -13,9 +14,10 @@ from services.reporting.domain import renamed, texts
 from services.reporting.rows import AuditEvent, State
 from services.reporting.store import audit, locks, parked, refs, states
 from services.reporting.store.refs import Kind, Ref
-from services.reporting.store.states import Key, Placed, Touched
+from services.reporting.store.states import Key, Placed
 
 _AT_ONCE: Final = 1_000
+_SLICE_SECONDS: Final = 2.0
 
 
 class Recording:
@@ -40,14 +42,15 @@ class Recording:
 
     async def apply(self, connection: Connection, arrived: Sequence[State], now: datetime) -> list[State]:
         """Store those whose places are known, and the others back. The caller holds the tenants."""
-        told = await self._renamed(connection, arrived)
+        told = await self.renamed(connection, arrived)
         placed, homeless = await self._placed(connection, told)
         if placed:
-            touched = await states.insert(connection, placed, now)
-            await self._follow(connection, touched, now)
+            await self.store(connection, placed, now)
         return homeless
 
-    async def _follow(self, connection: Connection, touched: Sequence[Touched], now: datetime) -> None:
+    async def store(self, connection: Connection, placed: Sequence[Placed], now: datetime) -> None:
+        """Store states of known places, and what follows from them. The caller holds the tenants."""
+        touched = await states.insert(connection, placed, now)
         if not touched:
             return
         changed = {Key(each.tenant_id, each.deployment_id) for each in touched if each.deployment_id is not None}
@@ -70,7 +73,13 @@ class Recording:
                 placed.append(Placed(each, component, environment))
         return placed, homeless
 
-    async def _renamed(self, connection: Connection, told: Sequence[State]) -> Sequence[State]:
+    async def forgetting(self, connection: Connection, tenant: UUID, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values in which a person who is erased stands under the pseudonym."""
+        people = {(tenant, text) for text in texts(values)}
+        return dict(renamed(values, _of(await self._erased.pseudonyms(connection, people), tenant)))
+
+    async def renamed(self, connection: Connection, told: Sequence[State]) -> Sequence[State]:
+        """States in which persons who are erased stand under their pseudonyms."""
         people: set[Person] = {(each.tenant_id, each.deployed_by) for each in told if each.deployed_by}
         people |= {(each.tenant_id, text) for each in told for text in texts(each.metadata)}
         names = await self._erased.pseudonyms(connection, people)
@@ -95,10 +104,12 @@ class Recording:
         await audit.insert(connection, sorted(told, key=lambda each: (each.tenant_id, each.id)), now)
 
     async def unpark(self, tenant: UUID) -> int:
-        """Store what waited for a place that is known by now; how many."""
-        done = 0
+        """Store what waited for a place that is known by now, for some seconds; how many. Goes on at the next call."""
+        done, until = 0, time.monotonic() + _SLICE_SECONDS
         while count := await self._unpark_some(tenant):
             done += count
+            if time.monotonic() > until:
+                break
         return done
 
     async def _unpark_some(self, tenant: UUID) -> int:
