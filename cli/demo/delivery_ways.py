@@ -154,7 +154,8 @@ async def _gitlab(sender: Sender, hook: Hook, delivery: Delivery, status: str, a
         "project": {"id": _PROJECT, "path_with_namespace": project},
     }
     body, message, now = orjson.dumps(payload), f"{delivery.number}-{status}", str(int(time.time()))
-    signed = hmac.new(hook.secret.encode(), f"{message}.{now}.".encode() + body, hashlib.sha256).digest()
+    key = base64.b64decode(hook.secret.removeprefix("whsec_"))  # as Standard Webhooks write keys
+    signed = hmac.new(key, f"{message}.{now}.".encode() + body, hashlib.sha256).digest()
     headers = {
         "Content-Type": "application/json",
         "X-Gitlab-Event": "Deployment Hook",
