@@ -78,7 +78,7 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """Mean of the samples; `ranks` where they were asked for."""
+    """Mean of the samples; no `ranks` where they were not asked for."""
 
     avg_hours: Number
     samples: int
@@ -111,9 +111,9 @@ class Change:
 
 
 def _hours(found: Durations) -> Hours:
-    ranks = None
-    if found.ranked is not None:
-        ranks = Ranks(*(hours(each) for each in found.ranked)) if found.samples else Ranks(0, 0, 0, 0)
+    if not found.samples:
+        return Hours(0, 0, Ranks(0, 0, 0, 0))
+    ranks = None if found.ranked is None else Ranks(*(hours(each) for each in found.ranked))
     return Hours(hours(found.total, found.samples), found.samples, ranks)
 
 

@@ -35,6 +35,11 @@ def hours(total: timedelta, count: int = 1) -> Number:
     return half_up(mean_hours(total, count), 1) if count else 0
 
 
+def seconds(length: timedelta) -> Number:
+    """Exact to the microsecond."""
+    return half_up(Fraction(length // MICROSECOND, 1_000_000), 6)
+
+
 def days(length: timedelta) -> Fraction:
     """A length in days, exact."""
     return Fraction(length // MICROSECOND, _DAY)

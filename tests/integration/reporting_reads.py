@@ -151,7 +151,7 @@ class Reads:
         """A request as the gateway would send it inward; `parameters` may repeat; without a token for no tenant."""
         pairs = [(name, str(value)) for name, value in (*parameters, *query.items())]
         return await self.client.get(
-            path, params=httpx.QueryParams(pairs), headers=self.platform.bearer(tenant) if tenant else {}
+            path, params=httpx.QueryParams(tuple(pairs)), headers=self.platform.bearer(tenant) if tenant else {}
         )
 
     async def get(self, tenant: UUID, path: str, *parameters: tuple[str, object], **query: object) -> Any:

@@ -20,6 +20,7 @@ from services.reporting.api.analytics_schemas import (
     usage_out,
 )
 from services.reporting.api.asked import Asked, AskedSpan
+from services.reporting.api.explain import explain
 from services.reporting.bands import judged
 from services.reporting.csv import catalog_lines, dora_lines, filename, usage_lines
 from services.reporting.dora import change
@@ -60,6 +61,7 @@ def analytics(service: Analytics) -> APIRouter:
         found = await service.dora(tenant, DoraQuestion(asked.span.window(now), asked.scope), now)
         return _csv(service, report, dora_lines(found.report, asked.span.shown_days))
 
+    router.include_router(explain(service))
     return router
 
 

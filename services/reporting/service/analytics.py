@@ -1,6 +1,6 @@
 """What is read of the catalogue, of deployments and of activity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,12 +8,15 @@ from uuid import UUID
 from libs.common.clock import Clock
 from libs.common.db import Database
 from services.reporting.catalog import Catalog
-from services.reporting.dora import Report, Totals, report
+from services.reporting.dora import Metric, Report, Totals, report
+from services.reporting.explain import Measured, State
 from services.reporting.settings import Settings
 from services.reporting.store import catalog as catalog_store
 from services.reporting.store import dora as store
+from services.reporting.store import explain as explain_store
 from services.reporting.store import usage as usage_store
 from services.reporting.store.dora import EVERYTHING, Detail, Scope
+from services.reporting.store.explain import Page
 from services.reporting.usage import Usage
 from services.reporting.windows import Interval, Window, buckets
 
@@ -34,6 +37,15 @@ class DoraAnswer:
     report: Report
     series: Sequence[Report] | None = None
     previous: Report | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A figure's report, a page of the deployments that it is about, and what was told of each."""
+
+    report: Report
+    rows: Sequence[Measured]
+    states: Mapping[UUID, Sequence[State]]
 
 
 class Analytics:
@@ -72,3 +84,14 @@ class Analytics:
                 before = window.previous()
                 previous = report(before, await store.totals(connection, tenant, before, now, scope, asked.detail))
         return DoraAnswer(whole, series, previous)
+
+    async def explain(
+        self, tenant: UUID, metric: Metric, asked: DoraQuestion, now: datetime, page: Page
+    ) -> Explanation:
+        """The rows behind a figure, newest first, and the figure as `dora` shows it."""
+        window, scope = asked.window, asked.scope
+        async with self._database.tenant(tenant) as connection:
+            totals = await store.totals(connection, tenant, window, now, scope, asked.detail)
+            rows = await explain_store.rows_behind(connection, tenant, window, now, scope, metric, page)
+            states = await explain_store.states_of(connection, tenant, [row.id for row in rows])
+        return Explanation(report(window, totals), rows, states)

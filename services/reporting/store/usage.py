@@ -7,25 +7,25 @@ from libs.common.db import Connection
 from services.reporting.usage import TOP, Activity, ComponentUse, Usage
 from services.reporting.windows import Window
 
-# One pass over the window: all events, by action, by component, and by actor and the names it had. `grouping` tells
-# which of these a row is.
 _COUNTED: Final = """
-counted AS MATERIALIZED (
-    SELECT grouping(action, component_id, actor_id, actor_username) AS what, action, component_id, actor_id,
-           actor_username, count(*) AS count, max(occurred_at) AS last_at
-    FROM audit_event
+seen AS (
+    SELECT action, component_id, actor_id, actor_username, occurred_at FROM audit_event
     WHERE tenant_id = $1 AND occurred_at >= $2 AND occurred_at <= $3
-    GROUP BY GROUPING SETS ((), (action), (component_id), (actor_id, actor_username))
+), actions AS (
+    SELECT action, count(*) AS count FROM seen GROUP BY action
 ), components AS (
     SELECT 'component' AS kind, c.component_id::text AS id, coalesce(n.name, c.component_id::text) AS name, c.count
-    FROM counted c LEFT JOIN component n ON n.tenant_id = $1 AND n.id = c.component_id
-    WHERE c.what = 11 AND c.component_id IS NOT NULL
+    FROM (SELECT component_id, count(*) AS count FROM seen WHERE component_id IS NOT NULL GROUP BY component_id) AS c
+    LEFT JOIN component n ON n.tenant_id = $1 AND n.id = c.component_id
     ORDER BY c.count DESC, 3, c.component_id LIMIT $4
+), named AS (
+    SELECT actor_id, actor_username, count(*) AS count, max(occurred_at) AS last_at
+    FROM seen WHERE actor_id IS NOT NULL GROUP BY actor_id, actor_username
 ), actors AS (
     SELECT actor_id, sum(count)::bigint AS count,
            (array_agg(actor_username ORDER BY last_at DESC, actor_username)
                FILTER (WHERE actor_username IS NOT NULL))[1] AS username
-    FROM counted WHERE what = 12 AND actor_id IS NOT NULL GROUP BY actor_id
+    FROM named GROUP BY actor_id
 ), users AS (
     SELECT 'user' AS kind, actor_id AS id, coalesce(username, actor_id) AS name, count
     FROM actors ORDER BY count DESC, 3, actor_id LIMIT $4
@@ -36,19 +36,18 @@ async def usage(connection: Connection, tenant: UUID, window: Window) -> Usage:
     """Of the events of a window."""
     rows = await connection.fetch(
         f"""WITH {_COUNTED}
-            SELECT 'total' AS kind, NULL AS id, NULL AS name, count FROM counted WHERE what = 15
-            UNION ALL SELECT 'action', NULL, action, count FROM counted WHERE what = 7
+            SELECT 'action' AS kind, NULL AS id, action AS name, count FROM actions
             UNION ALL SELECT * FROM components UNION ALL SELECT * FROM users""",  # noqa: S608
         tenant,
         window.since,
         window.last,
         TOP,
     )
-    of = {kind: [row for row in rows if row["kind"] == kind] for kind in ("total", "action", "component", "user")}
+    of = {kind: [row for row in rows if row["kind"] == kind] for kind in ("action", "component", "user")}
     components = [ComponentUse(UUID(row["id"]), row["name"], row["count"]) for row in of["component"]]
     return Usage(
         window,
-        of["total"][0]["count"],
+        sum(row["count"] for row in of["action"]),
         sorted(components, key=lambda each: (-each.count, each.name, each.id)),
         sorted((Activity(row["id"], row["name"], row["count"]) for row in of["user"]), key=_rank),
         {row["name"]: row["count"] for row in of["action"]},
