@@ -70,6 +70,7 @@ def _repository(address: str) -> Place:
     """`owner/name` of an address; `host/owner/name` and `name` may be mapped as well."""
     found = _ADDRESS.fullmatch(address)
     if found is None or ("/" not in found[2] and "://" not in address and "@" not in address):
-        return named(address.rpartition("@")[2], address.rpartition("/")[2])
+        bare = address.rpartition("@")[2]
+        return named(bare, bare.rpartition("/")[2])
     host, path = found.groups()
     return Place(path, (f"{host}/{path}", path, path.rpartition("/")[2]))

@@ -11,6 +11,7 @@ from services.gateway.ingress.reported import (
     Reading,
     Reported,
     Status,
+    address_at,
     ended,
     moment_at,
     named,
@@ -84,7 +85,7 @@ def _metadata(payload: Json) -> dict[str, object]:
         task=text_at(payload, "deployment.task"),
         productionEnvironment=_flag(value_at(payload, "deployment.production_environment")),
         transientEnvironment=_flag(value_at(payload, "deployment.transient_environment")),
-        url=text_at(payload, "deployment_status.target_url"),
+        url=address_at(payload, "deployment_status.target_url"),
     )
 
 

@@ -11,6 +11,7 @@ from services.gateway.ingress.reported import (
     Reading,
     Reported,
     Status,
+    address_at,
     ended,
     moment_at,
     named,
@@ -63,7 +64,7 @@ def _reported(payload: Json, status: Status) -> Reported:
         metadata=told(
             project=project,
             environmentTier=text_at(payload, "environment_tier"),
-            url=text_at(payload, "deployable_url"),
+            url=address_at(payload, "deployable_url"),
         ),
     )
 

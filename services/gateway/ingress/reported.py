@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from libs.common.errors import Unprocessable
 
@@ -21,7 +22,8 @@ _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)? ?(?:(?P<utc>[Zz]|UTC)|([+-]\d\d):?(\d\d))", re.ASCII
 )
 # Unix time in seconds, milliseconds, microseconds or nanoseconds, by its size: until the year 5138.
-_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (float("inf"), 1e9))
+_LAST: Final = 1e20
+_UNITS: Final = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (_LAST, 1e9))
 
 
 class Malformed(Unprocessable):
@@ -104,6 +106,18 @@ def needed_text(payload: object, path: str) -> str:
     return found
 
 
+def address_at(payload: object, path: str) -> str | None:
+    """A web address without what may hold a secret: user, query and fragment. None where there is none."""
+    found = value_at(payload, path)
+    try:
+        parts = urlsplit(found) if isinstance(found, str) and len(found) <= _LONGEST else None
+    except ValueError:
+        return None
+    if parts is None or parts.scheme not in ("http", "https") or _CONTROL.search(parts.netloc + parts.path):
+        return None
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 def moment_at(payload: object, path: str) -> datetime | None:
     """A time in UTC; None where there is none, or Go's zero time. Raises Malformed where it cannot be read."""
     found = value_at(payload, path)
@@ -137,7 +151,7 @@ def _calendar(written: str) -> datetime:
 
 
 def _unix(number: float) -> datetime:
-    if not number >= 0:
+    if not 0 <= number < _LAST:
         raise ValueError("no Unix time")
     unit = next(unit for limit, unit in _UNITS if number < limit)
     return datetime.fromtimestamp(number / unit, UTC)

@@ -68,12 +68,13 @@ class Signature:
 
     given: tuple[bytes, ...] = field(repr=False)
     written: Callable[[bytes], bytes]
+    key: Callable[[str], bytes]
     before: bytes = b""
 
     def fits(self, body: bytes, secrets: Sequence[str]) -> bool:
         """Whether a secret made one of the signatures."""
         fitting = False
-        for key in filter(None, map(key_of, secrets)):
+        for key in filter(None, map(self.key, secrets)):
             made = hmac.new(key, self.before, hashlib.sha256)
             made.update(body)
             expected = self.written(made.digest())
@@ -99,10 +100,15 @@ class Token:
 Claim = Signature | Token
 
 
-def key_of(secret: str) -> bytes:
-    """The key that a secret is: `whsec_` and base64, as Standard Webhooks writes keys, or the text itself."""
+def text_key(secret: str) -> bytes:
+    """The text itself is the key."""
+    return secret.encode()
+
+
+def standard_key(secret: str) -> bytes:
+    """`whsec_` and the key in base64, as Standard Webhooks writes it, or the text itself; empty where it is none."""
     if not secret.startswith(SIGNING_PREFIX):
-        return secret.encode()
+        return text_key(secret)
     try:
         return base64.b64decode(secret.removeprefix(SIGNING_PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -141,7 +147,7 @@ def _github(headers: Headers) -> Claim:
     digest = given.removeprefix(b"sha256=")
     if digest == given or not _HEX.fullmatch(digest):
         raise Rejected("malformed_signature", "X-Hub-Signature-256 must be `sha256=` and 64 hex digits.")
-    return Signature((digest,), _hex)
+    return Signature((digest,), _hex, text_key)
 
 
 def _standard(headers: Headers, now: float) -> Claim:
@@ -154,7 +160,7 @@ def _standard(headers: Headers, now: float) -> Claim:
     given = tuple(part[3:] for part in parts if part.startswith(b"v1,") and _BASE64.fullmatch(part[3:]))
     if not given or len(parts) > _MOST_SIGNATURES:
         raise Rejected("malformed_signature", "webhook-signature must be `v1,` and base64; at most ten of them.")
-    return Signature(given, base64.b64encode, message + b"." + timestamp + b".")
+    return Signature(given, base64.b64encode, standard_key, message + b"." + timestamp + b".")
 
 
 def _own(headers: Headers, now: float) -> Claim:
@@ -165,7 +171,7 @@ def _own(headers: Headers, now: float) -> Claim:
     if len(times) != 1 or not given or len(parts) > _MOST_SIGNATURES:
         raise Rejected("malformed_signature", "X-Tidemark-Signature must be `t=<seconds>,v1=<64 hex digits>`.")
     _check_age(times[0], now, "X-Tidemark-Signature's time")
-    return Signature(given, _hex, times[0] + b".")
+    return Signature(given, _hex, text_key, times[0] + b".")
 
 
 def _check_age(timestamp: bytes, now: float, name: str) -> None:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, SecretStr,
 
 from libs.common.settings import Environment
 from services.gateway.ingress.mapping import SourceMapping
-from services.gateway.ingress.signatures import SIGNED_OR_TOKEN, SIGNING_PREFIX, Kind, key_of
+from services.gateway.ingress.signatures import SIGNED_OR_TOKEN, SIGNING_PREFIX, Kind, standard_key
 from services.gateway.registry.models import Body, Label
 
 _SHORTEST: Final = 16
@@ -24,7 +24,7 @@ def _strong(secret: SecretStr) -> SecretStr:
         raise ValueError(f"must have {_SHORTEST} to {_LONGEST} characters")
     if not all("!" <= character <= "~" for character in text):
         raise ValueError("may hold visible ASCII characters only, and no blanks")
-    if text.startswith(SIGNING_PREFIX) and len(key_of(text)) < _KEY_BYTES:
+    if text.startswith(SIGNING_PREFIX) and len(standard_key(text)) < _KEY_BYTES:
         raise ValueError(f"behind `{SIGNING_PREFIX}` must stand the base64 of at least {_KEY_BYTES} bytes")
     return secret
 
