@@ -114,12 +114,12 @@ class Reads:
         """A state that was told of a deployment; what it is now is not touched."""
         state = replace(of, **values)
         columns = (
-            "tenant_id deployment_id recorded_at sequence status event_id component_id environment_id started_at "
-            "finished_at source is_rework metadata received_at"
+            "tenant_id event_id deployment_id recorded_at sequence status component_id environment_id version "
+            "started_at finished_at source is_rework rolls_back_current metadata received_at"
         )
         row = (
-            tenant, of.id, state.recorded_at, sequence, state.status, uuid4().hex, of.component, of.environment,
-            state.started_at, state.finished_at, "test", state.is_rework, "{}", NOON,
+            tenant, uuid4(), of.id, state.recorded_at, sequence, state.status, of.component, of.environment,
+            state.version, state.started_at, state.finished_at, "test", state.is_rework, False, "{}", NOON,
         )  # fmt: skip
         await self._copy("deployment_state", columns, [row])
 

@@ -21,6 +21,7 @@ from services.reporting.api.analytics_schemas import (
 )
 from services.reporting.api.asked import Asked, AskedSpan
 from services.reporting.api.explain import explain
+from services.reporting.api.scorecards import scorecards
 from services.reporting.bands import judged
 from services.reporting.csv import catalog_lines, dora_lines, filename, usage_lines
 from services.reporting.dora import change
@@ -62,6 +63,7 @@ def analytics(service: Analytics) -> APIRouter:
         return _csv(service, report, dora_lines(found.report, asked.span.shown_days))
 
     router.include_router(explain(service))
+    router.include_router(scorecards(service))
     return router
 
 

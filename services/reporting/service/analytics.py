@@ -1,8 +1,9 @@
 """What is read of the catalogue, of deployments and of activity."""
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.common.clock import Clock
@@ -10,6 +11,7 @@ from libs.common.db import Database
 from services.reporting.catalog import Catalog
 from services.reporting.dora import Metric, Report, Totals, report
 from services.reporting.explain import Measured, State
+from services.reporting.scorecards import Scheme, Scorecard, scorecard
 from services.reporting.settings import Settings
 from services.reporting.store import catalog as catalog_store
 from services.reporting.store import dora as store
@@ -55,6 +57,7 @@ class Analytics:
         self._database = database
         self._clock = clock
         self.edition = settings.dora_edition
+        self.scheme = Scheme.model_validate(tomllib.loads(settings.scorecards_file.read_text()))
 
     def now(self) -> datetime:
         """The end of a window that begins with this request."""
@@ -95,3 +98,12 @@ class Analytics:
             rows = await explain_store.rows_behind(connection, tenant, window, now, scope, metric, page)
             states = await explain_store.states_of(connection, tenant, [row.id for row in rows])
         return Explanation(report(window, totals), rows, states)
+
+    async def scorecards(self, tenant: UUID, now: datetime) -> list[Scorecard]:
+        """Of every component, by name, then id."""
+        window = Window(now - timedelta(days=self.scheme.days), now)
+        scope = Scope(tiers=self.scheme.tiers)
+        async with self._database.tenant(tenant) as connection:
+            components = await catalog_store.components(connection, tenant)
+            found = await store.totals_by_component(connection, tenant, window, now, scope)
+        return [scorecard(self.scheme, each, report(window, found.get(each.id, Totals()))) for each in components]

@@ -1,11 +1,11 @@
 """What the catalogue holds, counted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from uuid import UUID
 
 from libs.common.db import Connection
 from services.reporting.catalog import MOST_UNOWNED, Catalog, Coverage, Unowned
+from services.reporting.scorecards import Component
 
 _UNOWNED = "coalesce(owner, '') = ''"
 
@@ -19,7 +19,7 @@ async def catalog(connection: Connection, tenant: UUID) -> Catalog:
     )
     unowned = await connection.fetch(
         f"""SELECT id, name, kind FROM component
-            WHERE tenant_id = $1 AND deleted_at IS NULL AND {_UNOWNED} ORDER BY name, id LIMIT $2""",  # noqa: S608
+            WHERE tenant_id = $1 AND deleted_at IS NULL AND {_UNOWNED} ORDER BY name COLLATE "C", id LIMIT $2""",  # noqa: S608
         tenant,
         MOST_UNOWNED,
     )
@@ -43,23 +43,11 @@ def _by_frequency(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda found: (-found[1], found[0]))
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """What rules of scorecards look at."""
-
-    id: UUID
-    name: str
-    kind: str
-    lifecycle: str
-    owner: str | None
-    description: str | None
-
-
 async def components(connection: Connection, tenant: UUID) -> list[Component]:
     """All that are there, by name, then id."""
     rows = await connection.fetch(
         """SELECT id, name, kind, lifecycle, owner, description FROM component
-           WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY name, id""",
+           WHERE tenant_id = $1 AND deleted_at IS NULL ORDER BY name COLLATE "C", id""",
         tenant,
     )
     return [Component(**dict(row)) for row in rows]

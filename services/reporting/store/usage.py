@@ -14,7 +14,8 @@ seen AS (
 ), actions AS (
     SELECT action, count(*) AS count FROM seen GROUP BY action
 ), components AS (
-    SELECT 'component' AS kind, c.component_id::text AS id, coalesce(n.name, c.component_id::text) AS name, c.count
+    SELECT 'component' AS kind, c.component_id::text AS id,
+           coalesce(n.name, c.component_id::text) COLLATE "C" AS name, c.count
     FROM (SELECT component_id, count(*) AS count FROM seen WHERE component_id IS NOT NULL GROUP BY component_id) AS c
     LEFT JOIN component n ON n.tenant_id = $1 AND n.id = c.component_id
     ORDER BY c.count DESC, 3, c.component_id LIMIT $4
@@ -23,12 +24,12 @@ seen AS (
     FROM seen WHERE actor_id IS NOT NULL GROUP BY actor_id, actor_username
 ), actors AS (
     SELECT actor_id, sum(count)::bigint AS count,
-           (array_agg(actor_username ORDER BY last_at DESC, actor_username)
+           (array_agg(actor_username ORDER BY last_at DESC, actor_username COLLATE "C")
                FILTER (WHERE actor_username IS NOT NULL))[1] AS username
     FROM named GROUP BY actor_id
 ), users AS (
-    SELECT 'user' AS kind, actor_id AS id, coalesce(username, actor_id) AS name, count
-    FROM actors ORDER BY count DESC, 3, actor_id LIMIT $4
+    SELECT 'user' AS kind, actor_id AS id, coalesce(username, actor_id) COLLATE "C" AS name, count
+    FROM actors ORDER BY count DESC, 3, actor_id COLLATE "C" LIMIT $4
 )"""
 
 
