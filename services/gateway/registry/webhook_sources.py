@@ -15,6 +15,7 @@ from libs.common.db import Database
 from libs.common.errors import Conflict, NotFound, Unprocessable
 from libs.common.sealed import KeyRing
 from services.gateway.domain import ANSWER_KEPT, Position
+from services.gateway.ingress.mapping import SourceMapping
 from services.gateway.ingress.signatures import SIGNING_PREFIX, Kind
 from services.gateway.registry.living import require_living, require_staff
 from services.gateway.registry.webhook_models import (
@@ -97,14 +98,15 @@ class WebhookSources:
         """Change what is named; the version rises where anything differs."""
         given = {name: getattr(body, name) for name in ("name", "environment", "enabled", "signed_only")}
         wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        if body.mapping is not None:
-            wanted["mapping"] = body.mapping.model_dump_json()
 
         def changed(old: WebhookSource) -> WebhookSource:
             try:
                 check_signed_only(old.kind, body.signed_only)
             except ValueError as error:
                 raise Unprocessable(str(error)) from None
+            # As values: the database writes the same mapping otherwise.
+            if body.mapping is not None and body.mapping != SourceMapping.model_validate_json(old.mapping):
+                wanted["mapping"] = body.mapping.model_dump_json()
             return replace(old, **wanted)
 
         try:
