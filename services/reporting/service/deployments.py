@@ -99,13 +99,13 @@ def _check_next(current: Deployment, wanted: Status, sequence: int | None) -> No
         raise Conflict(
             f"sequence: it is {current.sequence} by now; read the deployment again.",
             sequence=current.sequence,
-            status=current.status,
+            current=current.status,
         )
     if not allowed(current.status, wanted):
         following = NEXT[current.status]
         raise Conflict(
             f"status: a deployment that is {current.status} can become {' or '.join(following) or 'nothing else'}.",
-            status=current.status,
+            current=current.status,
             allowed=following,
         )
 
