@@ -24,6 +24,7 @@ from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
 from services.gateway.ingress.api import event_routes, schema_routes
 from services.gateway.ingress.events import Ingress
+from services.gateway.ingress.publishing import Publishing
 from services.gateway.ingress.rejections import Rejections
 from services.gateway.ingress.sending import Sending
 from services.gateway.ingress.sources import KnownSources
@@ -60,13 +61,14 @@ class Process:
         self._relay = Relaying(settings, database, metrics, clock)
         self.sending = Sending(settings, metrics, clock)
         self._upkeep = Upkeep()
-        self.ingress = Ingress(settings, self.sending, clock)
         self._rejections = Rejections(database, clock)
         ring = KeyRing.of(settings.sealing_keys)
         sources, watched = KnownSources(database, ring), WebhookMetrics(registry)
         webhooks = Webhooks(settings, sources, self._rejections, self.sending, watched, clock)
         webhook_sources = WebhookSources(database, clock, ring, sources.forget)
         self.gateway = _gateway(settings, database, sessions, clock, ring, webhook_sources, webhooks)
+        ingress = Ingress(settings, self.sending, clock)
+        self.publishing = Publishing(self.gateway.identity, ingress, settings.max_body_bytes)
 
     def start(self) -> None:
         """Tell what is in the outbox, drop what is old."""
@@ -131,7 +133,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
             process.start()
             running.append(process)
             app.state.identity = process.gateway.identity
-            own = (*routes(process.gateway), event_routes(process.ingress), schema_routes())
+            own = (*routes(process.gateway), event_routes(), schema_routes())
             for router in (*own, docs_routes(process.gateway.documents)):
                 app.include_router(router)
             yield
@@ -147,11 +149,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
     def gateway() -> Gateway:
         return running[0].gateway
 
+    def publishing() -> Publishing:
+        return running[0].publishing
+
     own = create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
     own.title = "Tidemark"
     without_builtin_openapi(own)
     own.add_middleware(OwnKeyedCalls, gateway=gateway, paths=_CREATING)
-    return Edge(own, gateway, RouteTable(), HttpMetrics(registry))
+    return Edge(own, gateway, publishing, RouteTable(), HttpMetrics(registry))
 
 
 def main() -> None:

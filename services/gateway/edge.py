@@ -15,11 +15,14 @@ from libs.common.errors import TidemarkError, Unavailable
 from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
+from services.gateway.ingress.publishing import PATH, Gone, Publishing
 from services.gateway.routes import Match, Needs, NotRouted, RouteTable
 from services.gateway.service import Gateway
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _ROUTE: Final = "tidemark.route"
+# Some senders put their secret behind the address. It is nothing that is asked for, and spans would show it.
+_WEBHOOKS: Final = "/webhooks/"
 _tracer = trace.get_tracer("tidemark.gateway")
 _trace_context = TraceContextTextMapPropagator()
 _log = structlog.get_logger()
@@ -66,6 +69,8 @@ async def answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
     watched = Watched(send)
     try:
         await app(scope, receive, watched)
+    except Gone:
+        return
     except Exception as error:
         if watched.status is not None:
             raise
@@ -90,11 +95,19 @@ def _refusing(error: TidemarkError) -> ASGIApp:
 
 
 class Edge:
-    """Plain ASGI: what is passed through never meets the framework."""
+    """Plain ASGI: what is passed through, and events that are published, never meet the framework."""
 
-    def __init__(self, own: ASGIApp, gateway: Callable[[], Gateway], table: RouteTable, metrics: HttpMetrics) -> None:
+    def __init__(
+        self,
+        own: ASGIApp,
+        gateway: Callable[[], Gateway],
+        publishing: Callable[[], Publishing],
+        table: RouteTable,
+        metrics: HttpMetrics,
+    ) -> None:
         self._own = own
         self._gateway = gateway
+        self._publishing = publishing
         self._table = table
         self._metrics = metrics
 
@@ -103,9 +116,14 @@ class Edge:
             await self._own(scope, receive, send)
             return
         started, watched, route = time.perf_counter(), Watched(send), "unknown"
+        if scope["path"].startswith(_WEBHOOKS):
+            scope["query_string"] = b""
         try:
             match = self._table.match(scope["method"], scope["path"])
-            if match is None:
+            if match is None and Publishing.takes(scope):
+                route = PATH
+                await _traced(f"POST {PATH}", PATH, self._publishing(), scope, receive, watched)
+            elif match is None:
                 await self._own(scope, receive, watched)
                 route = str(scope.get(_ROUTE) or getattr(scope.get("route"), "path", route))
             else:
