@@ -117,7 +117,7 @@ def _judgement(scale: Scale, figure: Fraction | None, score: Number | None, miss
 
 
 def _of_hours(scale: Scale, found: Durations, missing: str) -> Judgement:
-    mean = mean_hours(found.total, found.samples) if found.samples else None
+    mean = mean_hours(found.micros, found.samples) if found.samples else None
     return _judgement(scale, mean, None if mean is None else score_of_hours(mean), missing)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeAlias, get_args
 
-from services.reporting.figures import Number, days, difference, half_up, hours, per_day, percent
+from services.reporting.figures import MICROSECOND, Number, days, difference, half_up, hours, per_day, percent
 from services.reporting.windows import Window
 
 Metric: TypeAlias = Literal[
@@ -22,10 +22,10 @@ RANKS: Final = (50, 75, 90, 95)
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How many, their sum, and where they were asked for those at RANKS."""
+    """How many, their sum in microseconds, and where they were asked for those at RANKS."""
 
     samples: int = 0
-    total: timedelta = timedelta()
+    micros: int = 0
     ranked: tuple[timedelta, ...] | None = None
 
 
@@ -113,8 +113,8 @@ class Change:
 def _hours(found: Durations) -> Hours:
     if not found.samples:
         return Hours(0, 0, Ranks(0, 0, 0, 0))
-    ranks = None if found.ranked is None else Ranks(*(hours(each) for each in found.ranked))
-    return Hours(hours(found.total, found.samples), found.samples, ranks)
+    ranks = None if found.ranked is None else Ranks(*(hours(each // MICROSECOND, 1) for each in found.ranked))
+    return Hours(hours(found.micros, found.samples), found.samples, ranks)
 
 
 def report(window: Window, totals: Totals) -> Report:

@@ -25,14 +25,14 @@ def percent(part: int, whole: int) -> Number:
     return half_up(Fraction(100 * part, whole), 1) if whole else 0
 
 
-def mean_hours(total: timedelta, count: int) -> Fraction:
-    """Exact, in hours."""
-    return Fraction(total // MICROSECOND, _HOUR * count)
+def mean_hours(micros: int, count: int) -> Fraction:
+    """Exact, in hours, of a sum in microseconds."""
+    return Fraction(micros, _HOUR * count)
 
 
-def hours(total: timedelta, count: int = 1) -> Number:
-    """Mean in hours with 1 decimal; 0 of nothing."""
-    return half_up(mean_hours(total, count), 1) if count else 0
+def hours(micros: int, count: int) -> Number:
+    """Mean of a sum in microseconds, in hours with 1 decimal; 0 of nothing."""
+    return half_up(mean_hours(micros, count), 1) if count else 0
 
 
 def seconds(length: timedelta) -> Number:

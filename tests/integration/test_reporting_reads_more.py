@@ -1,7 +1,7 @@
 """What the reports offer beyond the specification: bands, states behind a figure, scorecards, gauges."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -252,3 +252,16 @@ async def test_the_number_of_gauges_is_bounded_and_fair(running: Reads, platform
 
 def _settings(platform: Platform, **more: object) -> Settings:
     return Settings.model_validate(platform.settings_values("reporting", **more))
+
+
+async def test_a_clock_that_says_year_two_breaks_nothing(running: Reads) -> None:
+    """The sum of these lead times is more than an interval of the database holds."""
+    long_ago = datetime(2, 1, 1, tzinfo=UTC)
+    component = Component("a")
+    tenant = await _with(
+        running, *(Deployment(component.id, LIVE.id, "SUCCEEDED", NOON, long_ago, NOON) for _ in range(3000))
+    )
+    found = await running.get(tenant, "dora", ("include", "percentiles"))
+    hours = (NOON - long_ago) // timedelta(hours=1)
+    assert found["leadTimeForChanges"]["samples"] == 3000
+    assert found["leadTimeForChanges"]["avgHours"] == found["leadTimeForChanges"]["p95Hours"] == hours

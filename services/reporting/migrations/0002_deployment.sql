@@ -59,8 +59,8 @@ CREATE TABLE deployment (
 );
 SELECT tidemark.protect('deployment');
 CREATE INDEX deployment_moment ON deployment (tenant_id, moment, id);
--- The next success in the same place: recovery.
-CREATE INDEX deployment_success ON deployment (tenant_id, component_id, environment_id, moment) WHERE status = 'SUCCEEDED';
+-- One component's report, and the next success in the same place: recovery.
+CREATE INDEX deployment_place ON deployment (tenant_id, component_id, environment_id, moment) INCLUDE (status);
 
 -- Of a component or environment that nobody has made yet; applied when it appears. Refs are folded, or an id as text.
 CREATE TABLE parked_deployment (

@@ -99,7 +99,8 @@ def measured(statement: Statement, tenant: UUID, window: Window, now: datetime, 
 
 
 def _durations(name: str, detail: Detail) -> str:
-    found = f"count({name}) AS {name}_samples, sum({name}) AS {name}_total"
+    # A sum of intervals overflows at 2^31 days, which senders reach whose clock says 1970.
+    found = f"count({name}) AS {name}_samples, sum(extract(epoch FROM {name})) AS {name}_seconds"
     if detail == "full":
         found += f", percentile_disc(ARRAY[{_RANKED}]) WITHIN GROUP (ORDER BY {name}) AS {name}_ranked"
     return found
@@ -120,7 +121,7 @@ def _figures(detail: Detail) -> str:
 
 def _found_durations(row: asyncpg.Record, name: str, detail: Detail) -> Durations:
     ranked = tuple(row[f"{name}_ranked"] or ()) if detail == "full" else None
-    return Durations(row[f"{name}_samples"], row[f"{name}_total"] or timedelta(), ranked)
+    return Durations(row[f"{name}_samples"], int((row[f"{name}_seconds"] or 0) * 1_000_000), ranked)
 
 
 def _totals(row: asyncpg.Record, detail: Detail) -> Totals:

@@ -7,8 +7,10 @@ from libs.common.db import Connection
 from services.reporting.usage import TOP, Activity, ComponentUse, Usage
 from services.reporting.windows import Window
 
+# Each count reads the window from an index that holds all of it: quicker than keeping it aside, and in parallel.
+# Not by GROUPING SETS: PostgreSQL 18.0 loses groups of nulls there.
 _COUNTED: Final = """
-seen AS (
+seen AS NOT MATERIALIZED (
     SELECT action, component_id, actor_id, actor_username, occurred_at FROM audit_event
     WHERE tenant_id = $1 AND occurred_at >= $2 AND occurred_at <= $3
 ), actions AS (

@@ -18,6 +18,7 @@ from services.reporting.bands import (
     score_of_rate,
 )
 from services.reporting.dora import Durations, Totals, report
+from services.reporting.figures import MICROSECOND
 from services.reporting.windows import Window
 from tests.unit.reporting.test_windows import NOON
 
@@ -115,5 +116,5 @@ def test_what_is_missing_is_said() -> None:
 
 
 def test_lead_time_is_judged_from_the_commit() -> None:
-    lead = Totals(succeeded=1, lead=Durations(1, timedelta(minutes=1)))
+    lead = Totals(succeeded=1, lead=Durations(1, timedelta(minutes=1) // MICROSECOND))
     assert judged(report(Window(NOON - timedelta(days=1), NOON), lead), "2023")["leadTimeForChanges"].missing

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.reporting.dora import Durations, Totals, report
-from services.reporting.figures import difference, half_up, percent, seconds
+from services.reporting.figures import MICROSECOND, difference, half_up, percent, seconds
 from services.reporting.windows import Window
 from tests.unit.reporting.test_windows import NOON
 
@@ -68,7 +68,7 @@ def test_a_difference_is_that_of_the_shown_numbers() -> None:
 
 def test_a_quarter_of_an_hour_is_shown_as_three_tenths() -> None:
     month = Window(NOON - timedelta(days=30), NOON)
-    found = report(month, Totals(succeeded=2, lead=Durations(2, timedelta(minutes=30))))
+    found = report(month, Totals(succeeded=2, lead=Durations(2, timedelta(minutes=30) // MICROSECOND)))
     assert found.lead.avg_hours == 0.3
     assert found.frequency.deployments_per_day == 0.07
 
@@ -76,7 +76,12 @@ def test_a_quarter_of_an_hour_is_shown_as_three_tenths() -> None:
 def test_the_sample_of_the_specification() -> None:
     month = Window(NOON - timedelta(days=30), NOON)
     totals = Totals(
-        64, 6, 0, 0, Durations(6, timedelta(hours=7, minutes=12)), Durations(64, timedelta(hours=25, minutes=36))
+        64,
+        6,
+        0,
+        0,
+        Durations(6, timedelta(hours=7, minutes=12) // MICROSECOND),
+        Durations(64, timedelta(hours=25, minutes=36) // MICROSECOND),
     )
     found = report(month, totals)
     assert (found.failure.rate, found.failure.part, found.failure.total) == (8.6, 6, 70)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import services.reporting.scorecards
 from services.reporting.dora import Durations, Totals, report
+from services.reporting.figures import MICROSECOND
 from services.reporting.scorecards import Component, Scheme, scorecard
 from services.reporting.windows import Window
 from tests.unit.reporting.test_windows import NOON
@@ -37,8 +38,16 @@ def component(owner: str | None = "team", description: str | None = "d", lifecyc
         (component(), Totals(succeeded=17, failed=3), "Silver"),
         (component(), Totals(succeeded=16, failed=3), "Bronze"),
         (component(), Totals(succeeded=4), "Gold"),
-        (component(), Totals(succeeded=95, failed=5, recovery=Durations(1, timedelta(hours=24))), "Gold"),
-        (component(), Totals(succeeded=95, failed=5, recovery=Durations(1, timedelta(hours=25))), "Silver"),
+        (
+            component(),
+            Totals(succeeded=95, failed=5, recovery=Durations(1, timedelta(hours=24) // MICROSECOND)),
+            "Gold",
+        ),
+        (
+            component(),
+            Totals(succeeded=95, failed=5, recovery=Durations(1, timedelta(hours=25) // MICROSECOND)),
+            "Silver",
+        ),
         (component(owner=None), Totals(succeeded=0, failed=9), None),
     ],
 )
@@ -88,8 +97,8 @@ def test_every_rule_can_be_written() -> None:
         {"id": "b", "rule": "lead_time_hours_at_most", "limit": 2},
     ]
     scheme = Scheme.model_validate({"days": 30, "tiers": ["production"], "levels": [{"name": "A", "rules": rules}]})
-    slow = report(MONTH, Totals(succeeded=1, lead=Durations(1, timedelta(hours=3))))
-    quick = report(MONTH, Totals(succeeded=1, lead=Durations(1, timedelta(hours=2))))
+    slow = report(MONTH, Totals(succeeded=1, lead=Durations(1, timedelta(hours=3) // MICROSECOND)))
+    quick = report(MONTH, Totals(succeeded=1, lead=Durations(1, timedelta(hours=2) // MICROSECOND)))
     assert scorecard(scheme, component(), quick).level == "A"
     assert scorecard(scheme, component(), slow).level is None
     assert scorecard(scheme, component(lifecycle="planned"), quick).level is None
