@@ -44,7 +44,8 @@ from services.gateway.service import Admission, Gateway, Mint
 from services.gateway.settings import Settings
 
 NAME = "gateway"
-_CREATING = frozenset({"/tenants", "/connectors", "/api-keys", "/users/erase", "/webhook-sources"})
+_ROTATING = "/webhook-sources/{source_id}/rotate"
+_CREATING = ("/tenants", "/connectors", "/api-keys", "/users/erase", "/webhook-sources", _ROTATING)
 _PRUNE = timedelta(minutes=10)
 _COUNTED = timedelta(seconds=10)
 

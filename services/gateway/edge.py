@@ -1,7 +1,7 @@
 """The outermost application: passes known routes on to services, gives all others to the gateway's own."""
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -16,7 +16,7 @@ from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
 from services.gateway.ingress.publishing import PATH, Gone, Publishing
-from services.gateway.routes import Match, Needs, NotRouted, RouteTable
+from services.gateway.routes import Match, Needs, NotRouted, Route, RouteTable
 from services.gateway.service import Gateway
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -188,16 +188,18 @@ class _Passing:
 class OwnKeyedCalls:
     """Middleware of the gateway's own application: Idempotency-Key on what it creates itself."""
 
-    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], paths: Iterable[str]) -> None:
         self._app = app
         self._gateway = gateway
-        self._paths = paths
+        self._table = RouteTable(Route("POST", path, "gateway") for path in paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self._paths or scope["method"] != "POST":
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        match = self._table.match("POST", scope["path"]) if posted else None
+        if match is None:
             await self._app(scope, receive, send)
         else:
-            scope[_ROUTE] = scope["path"]  # an answer from the store meets no router
+            scope[_ROUTE] = match.route.pattern  # an answer from the store meets no router
             await answered(self._keyed, scope, receive, send)
 
     async def _keyed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

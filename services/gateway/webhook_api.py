@@ -78,12 +78,12 @@ def webhook_source_routes(sources: WebhookSources) -> APIRouter:
         """Needs the role `staff`. Its address is gone everywhere within ten seconds; what it told stays."""
         await sources.delete(caller, source_id)
 
-    @router.post("/{source_id}/rotate", responses=problems(404, 422))
+    @router.post("/{source_id}/rotate", responses=problems(404, 409, 422))
     async def rotate_webhook_secret(
-        caller: Caller, source_id: UUID, body: models.RotateWebhookSecret
+        caller: Caller, source_id: UUID, body: models.RotateWebhookSecret, key: IdempotencyKey = None
     ) -> models.NewWebhookSourceBody:
         """Needs the role `staff`. A new secret; the one before is valid too, until a given time or until revoked."""
-        source, secret = await sources.rotate(caller, source_id, body)
+        source, secret = await sources.rotate(caller, source_id, body, key)
         return _with_secret(sources, source, secret)
 
     @router.delete("/{source_id}/old-secret", status_code=204, responses=problems(404))

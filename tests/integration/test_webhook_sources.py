@@ -3,13 +3,14 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
 
-from libs.common.sealed import CannotOpen, KeyRing
+from libs.common.sealed import CannotOpen, KeyRing, encode
 from services.gateway.registry.webhook_sources import secret_context
 from tests.integration.gateway_harness import Front, Reply, front
 from tests.integration.webhook_harness import Source, connected, new_source
@@ -171,6 +172,31 @@ async def test_the_same_request_again_makes_one_source(gateway: Front, tenant: U
     elsewhere = await _make(gateway, await gateway.new_tenant(), key=key)
     assert elsewhere.body["id"] != first.body["id"]
     assert (await _make(gateway, tenant, key=key, name="Other")).status == 422
+
+
+async def test_the_same_rotation_again_changes_nothing(gateway: Front, tenant: UUID) -> None:
+    path = f"/webhook-sources/{(await _make(gateway, tenant)).body['id']}/rotate"
+    headers = {"Idempotency-Key": uuid4().hex}
+    first = await gateway.call("POST", path, tenant=tenant, json={}, headers=headers)
+    again = await gateway.call("POST", path, tenant=tenant, json={}, headers=headers)
+    assert (again.status, again.body) == (first.status, first.body)
+    # The answer is lost: the same request runs again.
+    await gateway.sql("DELETE FROM gateway.idempotency_key WHERE tenant_id = $1", tenant)
+    assert (await gateway.call("POST", path, tenant=tenant, json={}, headers=headers)).body == first.body
+    same = {"secret": first.body["secret"]}
+    assert (await gateway.call("POST", path, tenant=tenant, json=same)).body["version"] == 2
+    async with gateway.session.get(gateway.url + "/metrics") as answer:
+        assert 'route="/webhook-sources/{source_id}/rotate"' in await answer.text()
+
+
+async def test_a_source_whose_secret_is_lost_gets_a_new_one(gateway: Front, platform: Platform, tenant: UUID) -> None:
+    made = (await _make(gateway, tenant)).body
+    async with front(platform, sealing_keys={"k2": encode(bytes(32))}) as other:
+        now = {"old_secret_until": datetime.now(UTC).isoformat()}
+        rotated = await other.call("POST", f"/webhook-sources/{made['id']}/rotate", tenant=tenant, json=now)
+        assert rotated.status == 200, rotated.text
+        source = Source(other, tenant, made["id"], rotated.body["secret"])
+        assert (await source.github(payload("github_ping"), "ping")).status == 200
 
 
 async def test_two_changes_at_once_are_two_versions(gateway: Front, tenant: UUID) -> None:

@@ -13,7 +13,7 @@ from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Database
 from libs.common.errors import Conflict, NotFound, Unprocessable
-from libs.common.sealed import KeyRing
+from libs.common.sealed import CannotOpen, KeyRing, encode
 from services.gateway.domain import ANSWER_KEPT, Position
 from services.gateway.ingress.mapping import SourceMapping
 from services.gateway.ingress.signatures import SIGNING_PREFIX, Kind
@@ -35,11 +35,9 @@ def secret_context(tenant: UUID, source: UUID) -> str:
     return f"webhook_source:{tenant}:{source}"
 
 
-def new_secret(kind: Kind) -> str:
-    """256 random bits, as the sender wants them: GitLab's signing tokens are written as Standard Webhooks says."""
-    if kind == "gitlab":
-        return SIGNING_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-    return secrets.token_urlsafe(32)
+def written_secret(kind: Kind, bits: bytes) -> str:
+    """256 bits as the sender wants them: GitLab's signing tokens are written as Standard Webhooks says."""
+    return SIGNING_PREFIX + base64.b64encode(bits).decode() if kind == "gitlab" else encode(bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class WebhookSources:
         """A new source and its secret. 409 for a name that is taken."""
         tenant, now = require_staff(caller), self.clock()
         source_id = self._new_id(caller, key)
-        secret = body.secret.get_secret_value() if body.secret else new_secret(body.kind)
+        secret = body.secret.get_secret_value() if body.secret else written_secret(body.kind, secrets.token_bytes(32))
         source = WebhookSource(
             tenant_id=tenant,
             id=source_id,
@@ -114,12 +112,20 @@ class WebhookSources:
         except asyncpg.UniqueViolationError:
             raise _taken(body.name or "") from None
 
-    async def rotate(self, caller: Principal, source_id: UUID, body: RotateWebhookSecret) -> tuple[WebhookSource, str]:
-        """A new secret. The one before is valid too, as long as is said; an older one no longer."""
+    async def rotate(
+        self, caller: Principal, source_id: UUID, body: RotateWebhookSecret, key: str | None
+    ) -> tuple[WebhookSource, str]:
+        """A new secret. The one before is valid too, as long as is said; an older one no longer.
+
+        The same secret again changes nothing, as under the same Idempotency-Key.
+        """
         made: list[str] = []
+        bits = self._digest(caller, f"rotate {source_id}\n{key}") if key else secrets.token_bytes(32)
 
         def rotated(old: WebhookSource) -> WebhookSource:
-            made.append(body.secret.get_secret_value() if body.secret else new_secret(old.kind))
+            made.append(body.secret.get_secret_value() if body.secret else written_secret(old.kind, bits))
+            if self._open(old) == made[0]:
+                return old
             kept = body.old_secret_until is None or body.old_secret_until > self.clock()
             return replace(
                 old,
@@ -163,10 +169,19 @@ class WebhookSources:
 
     def _new_id(self, caller: Principal, key: str | None) -> UUID:
         """One that nobody guesses, who knows a tenant and an Idempotency-Key: it is an address on the internet."""
-        if key is None:
-            return uuid4()
-        digest = self.ring.digests(f"POST /webhook-sources\n{key}", bound_to=str(caller.require_tenant()))[0]
-        return UUID(bytes=digest[:16], version=4)
+        return UUID(bytes=self._digest(caller, f"create\n{key}")[:16], version=4) if key else uuid4()
+
+    def _digest(self, caller: Principal, text: str) -> bytes:
+        """256 bits, the same each time; nobody without the sealing keys can tell them from random ones."""
+        return self.ring.digests(f"webhook_source {text}", bound_to=str(caller.require_tenant()))[0]
+
+    def _open(self, source: WebhookSource) -> str | None:
+        """The newest secret; None where no key opens it any more, which a rotation puts right."""
+        try:
+            context = secret_context(source.tenant_id, source.id)
+            return self.ring.open(source.sealed_secret, bound_to=context).decode()
+        except CannotOpen:
+            return None
 
     def _seal(self, tenant: UUID, source_id: UUID, secret: str) -> str:
         return self.ring.seal(secret.encode(), bound_to=secret_context(tenant, source_id))
