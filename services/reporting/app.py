@@ -26,6 +26,7 @@ from services.reporting.api.deployments import deployments
 from services.reporting.api.environments import environments
 from services.reporting.consumers import subscribe
 from services.reporting.erasing import Rewriting
+from services.reporting.metrics import DoraGauges
 from services.reporting.service.analytics import Analytics
 from services.reporting.service.audit import AuditEvents
 from services.reporting.service.catalogue import Catalogue
@@ -59,6 +60,7 @@ class Reporting:
         self.deployments = Deployments(database, clock, self.recording)
         self.audit_events = AuditEvents(database, clock, self.recording)
         self.analytics = Analytics(database, clock, settings)
+        self.gauges = DoraGauges(database, clock, settings, registry)
         self.tenants = Tenants(database, clock, TENANT_TABLES, registry, hold=locks.hold_tenant)
         self.erasing = Erasing(database, clock, erased, Rewriting(database))
         self._settings = settings
@@ -85,6 +87,7 @@ class Reporting:
         self._relay.start()
         self._upkeep.every(_LOOK_FOR_PARKED, "parked deployments", self.recording.unpark_all)
         self._upkeep.every(_FORGET_PARKED, "old parked deployments", self.recording.forget_parked)
+        self._upkeep.every(self._settings.dora_gauge_pause, "gauges", self.gauges.refresh)
         self._upkeep.every(_LOOK_FOR_DELETED, "deleted tenants", self.tenants.purge)
         self._upkeep.every(_LOOK_FOR_DELETED, "erased persons", self.erasing.rewrite_pending)
 

@@ -8,7 +8,7 @@ from services.reporting.usage import TOP, Activity, ComponentUse, Usage
 from services.reporting.windows import Window
 
 # Each count reads the window from an index that holds all of it: quicker than keeping it aside, and in parallel.
-# Not by GROUPING SETS: PostgreSQL 18.0 loses groups of nulls there.
+# Not by GROUPING SETS: PostgreSQL 18.0 loses groups there where it expects but few.
 _COUNTED: Final = """
 seen AS NOT MATERIALIZED (
     SELECT action, component_id, actor_id, actor_username, occurred_at FROM audit_event
