@@ -78,7 +78,9 @@ def _reported(payload: Json, status: Status, at: datetime) -> Reported:
 
 
 def _revision(payload: Json) -> str | None:
-    paths = (f"{_STATE}.syncResult.revision", "app.status.sync.revision", "app.status.sync.revisions.0")
+    """What was deployed; what was asked for; what the application should be at."""
+    deployed = (f"{_STATE}.syncResult.revision", f"{_STATE}.syncResult.revisions.0", f"{_SYNC}.revision")
+    paths = (*deployed, "app.status.sync.revision", "app.status.sync.revisions.0")
     return next(filter(None, (text_at(payload, path) for path in paths)), None)
 
 
