@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.auth import Principal
-from libs.common.clock import Clock
-from libs.common.envelope import Envelope, event_type
+from libs.common.clock import Clock, rfc3339
+from libs.common.envelope import CONTENT_TYPE, TRACEPARENT
 from libs.common.errors import TooLarge, Unprocessable
 from libs.common.telemetry import current_traceparent
 from services.gateway.ingress.cdevents import Ignored
@@ -58,8 +58,8 @@ class Ingress:
         taken = [each for each in found if isinstance(each, Taken)]
         if found and not taken:
             raise _none_valid(found, shown)
-        trace = current_traceparent()
-        await self.sending.deliver([each for one in taken for each in _outgoing(one, now, trace)])
+        tenant, trace = str(sender.tenant).encode(), current_traceparent()
+        await self.sending.deliver([each for one in taken for each in _outgoing(one, tenant, now, trace)])
         return shown
 
     def _parsers(self, headers: RawHeaders, body: bytes) -> list[Parse]:
@@ -74,7 +74,7 @@ class Ingress:
         return [lambda: read_structured(body) if mode == "structured" else read_binary(headers, body)]
 
 
-def _part(part: memoryview, longest: int) -> Parse:
+def _part(part: bytes, longest: int) -> Parse:
     def parse() -> CloudEvent:
         if len(part) > longest:
             raise Invalid([Problem("event", f"is larger than {longest:,} bytes")])
@@ -91,19 +91,23 @@ def _taken(parse: Parse, sender: Sender, now: datetime) -> Taken | Invalid:
         return invalid
 
 
-def _outgoing(taken: Taken, now: datetime, trace: str | None) -> Iterator[Outgoing]:
+def _outgoing(taken: Taken, tenant: bytes, now: datetime, trace: str | None) -> Iterator[Outgoing]:
     """With the id and the source of its sender, by which it is known when it comes again."""
     event, told = taken.event, taken.told
-    if isinstance(told, Reading):
-        envelope = Envelope(
-            id=event.id,
-            type=event_type(type(told.event)),
-            source=event.source,
-            time=event.time or now,
-            tenant=told.event.tenant,
-            traceparent=event.traceparent or trace,
-        )
-        yield Outgoing(told.topic, told.key, told.event, envelope)
+    if not isinstance(told, Reading):
+        return
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event.id.encode()),
+        ("ce_type", told.type.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_time", rfc3339(event.time or now).encode()),
+        ("ce_tenant", tenant),
+        (CONTENT_TYPE, b"application/json"),
+    ]
+    if parent := event.trace or trace:
+        headers.append((TRACEPARENT, parent.encode()))
+    yield Outgoing(told.topic, told.key, told.value, headers)
 
 
 def _shown(index: int, found: Taken | Invalid) -> Json:

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel, to_snake
 
+from libs.common.envelope import event_type
 from libs.common.errors import Forbidden
 from libs.common.event_docs import event_types
 from libs.common.event_rules import Refused, check_audit, check_deployment, check_time
@@ -18,12 +19,14 @@ from libs.common.events import AuditRecorded, DeploymentRecorded, OpenEvent
 from libs.common.ids import audit_event_id, deployment_id
 from libs.common.settings import Environment
 from libs.common.topics import ALL_TOPICS, AUDIT_RECORDED, DEPLOYMENT_RECORDED, Topic
-from services.gateway.ingress import cdevents
+from services.gateway.ingress import cdevents, quick
 from services.gateway.ingress.cdevents import Ignored
 from services.gateway.ingress.cloudevents import CloudEvent, Invalid, Problem
 
 M = TypeVar("M", bound=OpenEvent)
 _TOPICS: Final[Mapping[str, Topic]] = {name: topic for topic in ALL_TOPICS for name in event_types(topic)}
+_DEPLOYMENT: Final = event_type(DeploymentRecorded)
+_AUDIT: Final = event_type(AuditRecorded)
 _ROLES: Final = ", ".join(dict.fromkeys(role for topic in ALL_TOPICS for role in topic.outside.roles))
 _OPEN: Final = ", ".join(name for name, topic in _TOPICS.items() if "events" in topic.outside.ways)
 
@@ -39,11 +42,12 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An event to be published, under its key."""
+    """An event to be published: the message's key and value, and the `type` of its envelope."""
 
     topic: Topic
     key: str
-    event: OpenEvent
+    type: str
+    value: bytes
 
 
 def admitted(roles: frozenset[str]) -> None:
@@ -75,6 +79,8 @@ def _read(event: CloudEvent, sender: Sender, now: datetime) -> Reading | Ignored
     if topic is None:
         raise Invalid([Problem("type", f"must be one of {_OPEN}, or of CDEvents")], event.id)
     _admit(topic, sender, event)
+    if topic is DEPLOYMENT_RECORDED and (found := quick.deployment(event, sender.tenant, now)) is not None:
+        return Reading(topic, found[0], _DEPLOYMENT, found[1])
     if topic is AUDIT_RECORDED:
         return _audit(_audit_of(event, sender, now), now)
     return _deployment(_deployment_of(event, sender, now), now)
@@ -89,13 +95,13 @@ def _admit(topic: Topic, sender: Sender, event: CloudEvent) -> None:
 
 def _deployment(event: DeploymentRecorded, now: datetime) -> Reading:
     check_deployment(event, now)
-    component = event.component_id or event.component_ref
-    return Reading(DEPLOYMENT_RECORDED, f"{component}:{event.environment_id or event.environment_ref}", event)
+    key = f"{event.component_id or event.component_ref}:{event.environment_id or event.environment_ref}"
+    return Reading(DEPLOYMENT_RECORDED, key, _DEPLOYMENT, event.to_json())
 
 
 def _audit(event: AuditRecorded, now: datetime) -> Reading:
     check_audit(event, now)
-    return Reading(AUDIT_RECORDED, event.resource_id, event)
+    return Reading(AUDIT_RECORDED, event.resource_id, _AUDIT, event.to_json())
 
 
 def _deployment_of(event: CloudEvent, sender: Sender, now: datetime) -> DeploymentRecorded:

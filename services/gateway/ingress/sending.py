@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import uuid4
 
 from faststream.kafka import KafkaBroker
+from opentelemetry import trace
 
 from libs.common.broker import Message, Publisher, physical_name
 from libs.common.clock import Clock
@@ -28,12 +30,12 @@ Attributed = tuple[str, AnyEvent, Mapping[str, str]]
 
 
 class Outgoing(NamedTuple):
-    """An event on its way, and what its envelope says."""
+    """An event on its way: what its message will hold."""
 
     topic: Topic
     key: str
-    event: AnyEvent
-    envelope: Envelope
+    value: bytes
+    headers: list[tuple[str, bytes]]
 
 
 class Sending:
@@ -80,10 +82,10 @@ class Sending:
         own, all others are extensions. An event without `id` gets its `event_id`, or a random one.
         Raises as `deliver`.
         """
-        now, trace = self._clock(), current_traceparent()
+        now, parent = self._clock(), current_traceparent()
         await self.deliver(
             [
-                Outgoing(topic, key, event, _envelope(event, {"source": source, **attributes}, now, trace))
+                Outgoing(topic, key, event.to_json(), _headers(event, {"source": source, **attributes}, now, parent))
                 for key, event, attributes in events
             ]
         )
@@ -97,7 +99,7 @@ class Sending:
         with self._place_for(len(events)):
             if self._publisher is None:
                 raise Unavailable("The broker cannot be reached; send the events again.")
-            with publish_span(", ".join(dict.fromkeys(each.topic.name for each in events)), len(events)):
+            with _span(events):
                 outcomes = await self._publisher.deliver([self._message(each) for each in events])
         arrived = Counter(each.topic.name for each, outcome in zip(events, outcomes, strict=True) if outcome is None)
         for name, count in arrived.items():
@@ -106,8 +108,8 @@ class Sending:
             raise failure
 
     def _message(self, outgoing: Outgoing) -> Message:
-        topic, key, event, envelope = outgoing
-        return Message(self._names[topic.name], key.encode(), event.to_json(), envelope.to_headers())
+        topic, key, value, headers = outgoing
+        return Message(self._names[topic.name], key.encode(), value, headers)
 
     @contextlib.contextmanager
     def _place_for(self, count: int) -> Iterator[None]:
@@ -120,13 +122,23 @@ class Sending:
             self._in_flight -= count
 
 
-def _envelope(event: AnyEvent, attributes: Mapping[str, str], now: datetime, trace: str | None) -> Envelope:
-    return Envelope(
+def _span(events: Sequence[Outgoing]) -> AbstractContextManager[object]:
+    """One of a trace that is not recorded would cost as much as a small event."""
+    if not trace.get_current_span().is_recording():
+        return contextlib.nullcontext()
+    return publish_span(", ".join(dict.fromkeys(each.topic.name for each in events)), len(events))
+
+
+def _headers(
+    event: AnyEvent, attributes: Mapping[str, str], now: datetime, traceparent: str | None
+) -> list[tuple[str, bytes]]:
+    envelope = Envelope(
         id=attributes.get("id") or str(getattr(event, "event_id", None) or uuid4()),
         type=event_type(type(event)),
         source=attributes["source"],
         time=datetime.fromisoformat(attributes["time"]) if "time" in attributes else now,
         tenant=event.tenant,
-        traceparent=trace,
+        traceparent=traceparent,
         extensions={name: text for name, text in attributes.items() if name not in _OWN},
     )
+    return envelope.to_headers()
