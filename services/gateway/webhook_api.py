@@ -117,6 +117,8 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
         told = [AcceptedDeployment(deployment_id=event.deployment_id, status=event.status) for event in found]
         return WebhookAnswer(status="accepted", deployments=told)
 
+    # A redirect to the other spelling would be taken for a failure.
+    router.post("/{source}/", status_code=202, include_in_schema=False)(receive_webhook)
     return router
 
 

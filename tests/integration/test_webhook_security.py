@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from libs.common.sealed import encode
+from services.gateway.ingress.sources import BELIEVED
 from tests.integration.gateway_harness import Front, Reply, front, front_process
 from tests.integration.webhook_harness import Source, connected, new_source
 from tests.support import webhooks
@@ -268,10 +269,30 @@ async def test_an_unknown_address_costs_one_look_and_then_none(gateway: Front) -
     assert [(answer.status, answer.body["code"]) for answer in answers] == [(404, "not_found")] * 5
     assert len(looks) <= 2, "an answer that is believed for five seconds was asked for each time"
     assert (await unknown.post(b"", {}, "/webhooks/nonsense")).status == 422
+    assert (await unknown.github(STATUS)).status == (await unknown.post(b"", {}, unknown.path + "/")).status == 404
     rows = await gateway.sql(
         "SELECT indexdef FROM pg_indexes WHERE schemaname = 'gateway' AND indexname = 'webhook_source_id_taken'"
     )
     assert "(id)" in rows[0]["indexdef"]
+
+
+async def test_a_flood_of_made_up_addresses_stops_nobody(gateway: Front) -> None:
+    source, started = await new_source(gateway, "github"), time.monotonic()
+    assert (await source.github(STATUS)).status == 202
+    body = body_of(STATUS)
+
+    async def made_up() -> int:
+        headers = webhooks.github_headers(WRONG, body, "deployment_status", "d")
+        return (await source.post(body, headers, f"/webhooks/{uuid4()}")).status
+
+    flood = [made_up() for _ in range(400)]
+    *answers, known = await asyncio.gather(*flood, source.github(STATUS))
+    counts = Counter(answers)
+    print(f"WEBHOOK_FLOOD made_up={len(answers)} not_found={counts[404]} refused={counts[429]}")
+    assert set(counts) <= {404, 429}
+    assert isinstance(known, Reply)
+    forgotten = time.monotonic() - started > BELIEVED
+    assert known.status == 202 or forgotten
 
 
 async def test_large_bodies_are_refused_before_they_are_read(gateway: Front) -> None:

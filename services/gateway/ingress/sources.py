@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from libs.common.db import Database
-from libs.common.errors import NotFound, Unavailable
+from libs.common.errors import NotFound, TooManyRequests, Unavailable
 from libs.common.remembered import Remembered
 from libs.common.sealed import CannotOpen, KeyRing
 from services.gateway.ingress.mapping import SourceMapping
@@ -22,6 +22,8 @@ from services.gateway.store.webhook_sources import WebhookSource
 # Bounds how late another gateway's change of a source takes effect here, and how often nonsense reaches the database.
 BELIEVED: Final = 10.0
 ABSENT_BELIEVED: Final = 5.0
+# Whoever makes addresses up gets no further: those that are known pass by.
+MOST_LOOKUPS: Final = 50
 _log = structlog.get_logger()
 
 
@@ -57,21 +59,29 @@ class KnownSources:
         self._ring = ring
         self._known = Remembered[UUID, KnownSource](monotonic)
         self._absent = Remembered[UUID, bool](monotonic)
+        self._looking = 0
 
     async def find(self, source_id: UUID) -> KnownSource:
-        """Raises NotFound, or Unavailable where a secret cannot be opened: then nobody is let in."""
+        """Raises NotFound, TooManyRequests, or Unavailable where a secret cannot be opened: then nobody is let in."""
         known = self._known.get(source_id)
         if known is not None:
             return known
-        row = None
-        if not self._absent.get(source_id):
-            row = await store.webhook_source_of_address(self._database.worker, source_id)
+        row = None if self._absent.get(source_id) else await self._look(source_id)
         if row is None:
             self._absent.put(source_id, True, ABSENT_BELIEVED)
             raise NotFound("There is no such webhook source.")
         known = self._opened(row)
         self._known.put(source_id, known, BELIEVED)
         return known
+
+    async def _look(self, source_id: UUID) -> WebhookSource | None:
+        if self._looking >= MOST_LOOKUPS:
+            raise TooManyRequests("Too many webhooks at addresses that are not known yet; send this again.")
+        self._looking += 1
+        try:
+            return await store.webhook_source_of_address(self._database.worker, source_id)
+        finally:
+            self._looking -= 1
 
     def forget(self, source_id: UUID) -> None:
         """Believe nothing of a source that was changed here."""
