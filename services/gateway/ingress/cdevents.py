@@ -4,7 +4,6 @@ The shapes are what versions 0.1 to 0.5 of the specification have in common; wha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from libs.common.events import DeploymentRecorded
 from libs.common.ids import deployment_id
 from services.gateway.ingress.cloudevents import CloudEvent, Invalid, Problem, moment_of
+from services.gateway.ingress.reported import Ignored
 
 PREFIX: Final = "dev.cdevents."
 _TEXT: Final = {"type": "string", "minLength": 1}
@@ -27,13 +27,6 @@ _CONTEXT: Final = {
 }
 _SERVICE: Final = {"environment": _REFERENCE, "artifactId": _TEXT}
 _RUN: Final = {"pipelineName": _TEXT, "url": _TEXT, "outcome": _TEXT, "errors": {"type": "string"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """An event that is fine and tells nothing that is recorded here."""
-
-    reason: str
 
 
 def _shape(content: Mapping[str, Any], *required: str) -> Draft202012Validator:

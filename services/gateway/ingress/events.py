@@ -10,7 +10,6 @@ from libs.common.clock import Clock, rfc3339
 from libs.common.envelope import CONTENT_TYPE, TRACEPARENT
 from libs.common.errors import TooLarge, Unprocessable
 from libs.common.telemetry import current_traceparent
-from services.gateway.ingress.cdevents import Ignored
 from services.gateway.ingress.cloudevents import (
     CloudEvent,
     Invalid,
@@ -22,6 +21,7 @@ from services.gateway.ingress.cloudevents import (
     split_batch,
 )
 from services.gateway.ingress.reading import Reading, Sender, admitted, read
+from services.gateway.ingress.reported import Ignored
 from services.gateway.ingress.sending import Outgoing, Sending
 from services.gateway.settings import Settings
 

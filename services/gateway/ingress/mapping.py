@@ -126,6 +126,4 @@ def _id_of(name: str) -> UUID | None:
 
 def key_of(event: DeploymentRecorded) -> str:
     """Of the message: what happens in one place stays in order."""
-    component = event.component_id or (event.component_ref or "").lower()
-    environment = event.environment_id or (event.environment_ref or "").lower()
-    return f"{component}:{environment}"
+    return f"{event.component_id or event.component_ref}:{event.environment_id or event.environment_ref}"

@@ -20,8 +20,8 @@ from libs.common.ids import audit_event_id, deployment_id
 from libs.common.settings import Environment
 from libs.common.topics import ALL_TOPICS, AUDIT_RECORDED, DEPLOYMENT_RECORDED, Topic
 from services.gateway.ingress import cdevents, quick
-from services.gateway.ingress.cdevents import Ignored
 from services.gateway.ingress.cloudevents import CloudEvent, Invalid, Problem
+from services.gateway.ingress.reported import Ignored
 
 M = TypeVar("M", bound=OpenEvent)
 _TOPICS: Final[Mapping[str, Topic]] = {name: topic for topic in ALL_TOPICS for name in event_types(topic)}

@@ -12,9 +12,10 @@ from libs.common.errors import Forbidden
 from libs.common.events import AuditRecorded, DeploymentRecorded
 from libs.common.topics import ALL_TOPICS
 from services.gateway.ingress import quick
-from services.gateway.ingress.cdevents import Ignored, version_of
+from services.gateway.ingress.cdevents import version_of
 from services.gateway.ingress.cloudevents import CloudEvent, Invalid
 from services.gateway.ingress.reading import Reading, Sender, admitted, read
+from services.gateway.ingress.reported import Ignored
 from services.reporting.arrivals import audit_event_of, state_of
 
 NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)

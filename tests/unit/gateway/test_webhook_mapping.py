@@ -63,13 +63,13 @@ def test_a_report_becomes_an_event_of_the_sources_tenant() -> None:
     assert event.deployment_id == deployment_id(TENANT, SOURCE, "186853002/1")
     assert (event.component_ref, event.component_id) == ("acme/checkout", None)
     assert (event.environment_ref, event.environment_id) == ("Production", None)
-    assert key_of(event) == "acme/checkout:production"
+    assert key_of(event) == "acme/checkout:Production"
 
 
 def test_an_id_in_the_mapping_is_an_id() -> None:
     event = _event(SourceMapping(components={"checkout": str(COMPONENT)}))
     assert (event.component_ref, event.component_id) == (None, COMPONENT)
-    assert key_of(event) == f"{COMPONENT}:production"
+    assert key_of(event) == f"{COMPONENT}:Production"
 
 
 @pytest.mark.parametrize(
