@@ -106,7 +106,8 @@ def _audit(event: AuditRecorded, now: datetime) -> Reading:
 
 def _deployment_of(event: CloudEvent, sender: Sender, now: datetime) -> DeploymentRecorded:
     given = _fields(DeploymentRecorded, event, sender)
-    given.setdefault("source", event.source)
+    if given.get("source") in (None, ""):
+        given["source"] = event.source
     given.setdefault("recorded_at", event.time or now)
     if given.get("deployment_id") is None:
         given["deployment_id"] = _told_id(event, sender.tenant, str(given["source"]))

@@ -73,6 +73,7 @@ def taken(event: CloudEvent) -> Reading | None:
 
 @given(DATA)
 @example(PLAIN)
+@example(PLAIN | {"source": ""})
 @example(PLAIN | {"startedAt": "2026-03-18T15:00:00Z", "finishedAt": "2026-03-18T15:20:00Z", "metadata": {"a": 1}})
 def test_the_quick_way_and_the_slow_one_agree(data: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
