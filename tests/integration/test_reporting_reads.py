@@ -283,6 +283,11 @@ async def test_any_token_of_a_tenant_reads(running: Reads, path: str) -> None:
         ("dora", {"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}),
         ("dora", {"from": "2016-03-01T00:00:00Z"}),
         ("dora", {"to": "0001-01-01T00:00:00Z"}),
+        ("dora", {"to": "0001-01-01T00:00:00+14:00"}),
+        ("dora", {"from": "0001-01-01T00:00:00+14:00"}),
+        ("dora", {"from": "9999-12-31T23:59:59-14:00"}),
+        ("dora", {"owner": "a\0"}),
+        ("dora/explain", {"metric": "reworkRate", "cursor": "W10"}),
         ("usage", {"days": 0}),
         ("usage", {"days": 3651}),
         ("export", {}),
@@ -294,6 +299,18 @@ async def test_what_does_not_fit_is_422(running: Reads, path: str, query: dict[s
     answer = await running.call(uuid4(), path, **query)
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] in ("validation", "unprocessable")
+
+
+async def test_a_file_of_an_explicit_window_names_it(running: Reads) -> None:
+    tenant, component, environment = await _months_work(running)
+    window = (("from", "2026-03-16T12:00:00Z"), ("to", "9999-12-31T23:59:59-14:00"))
+    parameters = [("report", "dora"), *window, ("componentId", component.id), ("environmentId", environment.id)]
+    answer = await running.call(tenant, "export", *parameters)
+    assert answer.text.splitlines()[1:4] == [
+        "Deployment Frequency (deploys/day),1,2026-03-16T12:00:00Z to 2026-03-18T12:00:00Z",
+        "Change Failure Rate (%),50,2 failed of 4 total",
+        "Mean Time To Recovery (hours),1.2,2 samples",
+    ]
 
 
 @pytest.mark.parametrize("days", [1, 3650])

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
+from libs.common.paging import encode_cursor
 from services.reporting.metrics import DoraGauges
 from services.reporting.settings import Settings
 from tests.integration.reporting_reads import NOON, Component, Deployment, Environment, Reads, ago, reads
@@ -147,6 +148,20 @@ async def test_a_listing_keeps_its_window(running: Reads) -> None:
 )
 async def test_explain_refuses_what_it_does_not_know(running: Reads, query: dict[str, object]) -> None:
     assert (await running.call(uuid4(), "dora/explain", **query)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        (NOON, ago(days=1), NOON, ago(days=1)),
+        (NOON, NOON, NOON, NOON, UUID(int=1)),
+        (*["2026-03-18T12:00:00"] * 4, UUID(int=1)),
+        (NOON, ago(days=1), NOON, 5, UUID(int=1)),
+    ],
+)
+async def test_a_forged_cursor_is_refused(running: Reads, position: tuple[object, ...]) -> None:
+    answer = await running.call(uuid4(), "dora/explain", metric="reworkRate", cursor=encode_cursor(*position))
+    assert answer.status_code == 422, answer.text
 
 
 async def test_scorecards_order_levels_and_name_what_is_missing(running: Reads) -> None:

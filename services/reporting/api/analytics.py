@@ -19,13 +19,14 @@ from services.reporting.api.analytics_schemas import (
     metrics,
     usage_out,
 )
-from services.reporting.api.asked import Asked, AskedSpan
+from services.reporting.api.asked import Asked, AskedSpan, asked_scope
 from services.reporting.api.explain import explain
 from services.reporting.api.scorecards import scorecards
 from services.reporting.bands import judged
 from services.reporting.csv import catalog_lines, dora_lines, filename, usage_lines
 from services.reporting.dora import change
 from services.reporting.service.analytics import Analytics, DoraAnswer, DoraQuestion
+from services.reporting.store.dora import Scope
 
 PREFIX = "/api/v1/analytics"
 ReportName = Literal["catalog", "dora", "usage"]
@@ -52,15 +53,18 @@ def analytics(service: Analytics) -> APIRouter:
 
     @router.get("/export", responses=problems(422), response_class=StreamingResponse)
     async def export(
-        caller: Caller, report: Annotated[ReportName, Query()], asked: Annotated[Asked, Depends()]
+        caller: Caller,
+        report: Annotated[ReportName, Query()],
+        span: Annotated[AskedSpan, Depends()],
+        scope: Annotated[Scope, Depends(asked_scope)],
     ) -> StreamingResponse:
         tenant, now = caller.require_tenant(), service.now()
         if report == "catalog":
             return _csv(service, report, catalog_lines(await service.catalog(tenant)))
         if report == "usage":
-            return _csv(service, report, usage_lines(await service.usage(tenant, asked.span.window(now))))
-        found = await service.dora(tenant, DoraQuestion(asked.span.window(now), asked.scope), now)
-        return _csv(service, report, dora_lines(found.report, asked.span.shown_days))
+            return _csv(service, report, usage_lines(await service.usage(tenant, span.window(now))))
+        found = await service.dora(tenant, DoraQuestion(span.window(now), scope), now)
+        return _csv(service, report, dora_lines(found.report, span.shown_days))
 
     router.include_router(explain(service))
     router.include_router(scorecards(service))

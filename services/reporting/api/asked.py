@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from libs.common.errors import Unprocessable
 from services.reporting.domain import Tier
@@ -16,6 +16,8 @@ from services.reporting.windows import DEFAULT_DAYS, MOST_DAYS, Interval, Window
 Include: TypeAlias = Literal["percentiles", "previous", "bands", "rework", "commitToProduction"]
 # What costs more than the four metrics do.
 _DETAILS = {"percentiles", "bands", "commitToProduction"}
+# The database stores no NUL character, and takes none to compare with.
+_Owner = Annotated[str, Field(max_length=1024, pattern=r"^[^\x00]*$")]
 
 
 class AskedSpan:
@@ -51,7 +53,7 @@ def asked_scope(
     components: Annotated[list[UUID], Query(alias="componentId", default_factory=list, max_length=100)],
     environments: Annotated[list[UUID], Query(alias="environmentId", default_factory=list, max_length=100)],
     tiers: Annotated[list[Tier], Query(alias="environmentTier", default_factory=list)],
-    owners: Annotated[list[str], Query(alias="owner", default_factory=list, max_length=100)],
+    owners: Annotated[list[_Owner], Query(alias="owner", default_factory=list, max_length=100)],
 ) -> Scope:
     """Each may be repeated; what is not named is not limited."""
     return Scope(tuple(components), tuple(environments), tuple(tiers), tuple(owners))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import Field
 from pydantic.alias_generators import to_snake
 
+from libs.common.errors import Unprocessable
 from libs.common.http import Caller, problems
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, decode_cursor, encode_cursor
 from services.reporting.api.analytics_schemas import Answer, FailureOut, FrequencyOut, HoursOut, ReworkOut, metrics
@@ -99,12 +100,20 @@ def _position(
     cursor: str | None, span: AskedSpan, now: datetime
 ) -> tuple[datetime, Window, tuple[datetime, UUID] | None]:
     """When the listing began, its window, and behind which row it goes on."""
-    time = datetime.fromisoformat
-    known = decode_cursor(cursor, time, time, time, time, UUID)
+    known = decode_cursor(cursor, _time, _time, _time, _time, UUID)
     if known is None:
         return now, span.window(now), None
     began, since, until, moment, last = known
+    if since >= until:
+        raise Unprocessable("cursor: is none of ours; take `nextCursor` of the page before.")
     return began, Window(since, until), (moment, last)
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("without an offset")
+    return moment
 
 
 def _explanation(metric: Metric, found: Explanation, rows: Sequence[Measured], following: str | None) -> ExplanationOut:
