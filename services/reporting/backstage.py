@@ -62,6 +62,8 @@ def documents(file: bytes) -> list[Any]:
         text = file.decode("utf-8-sig")
         _check(yaml.parse(text, Loader=_LOADER))
         return list(yaml.load_all(text, Loader=_LOADER))
+    except NotReadable:
+        raise
     except UnicodeDecodeError:
         raise NotReadable("the file is not UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -102,10 +104,13 @@ def described(document: Any) -> Described:
     kind = _text(document, "kind", "kind", needed=True)
     if folded(kind) != "component":
         raise OtherKind(f"kind {kind!r} is not imported, only `Component`")
-    metadata, spec = _part(document, "metadata"), _part(document, "spec")
+    metadata, spec = _part(document, "metadata", "metadata"), _part(document, "spec", "spec")
     name = _text(metadata, "name", "metadata.name", needed=True, longest=_MAX_NAME)
     namespace = _text(metadata, "namespace", "metadata.namespace", longest=_MAX_NAME) or _DEFAULT
-    annotations = {str(each): str(value) for each, value in _part(metadata, "annotations", needed=False).items()}
+    annotations = {
+        str(each): str(value)
+        for each, value in _part(metadata, "annotations", "metadata.annotations", needed=False).items()
+    }
     full = f"{namespace}/{name}"
     identity = folded(f"component:{full}")
     return Described(
@@ -149,12 +154,12 @@ def owner_of(ref: str) -> str:
     return owner.removeprefix(f"{_DEFAULT}/")
 
 
-def _part(document: Mapping[Any, Any], field: str, *, needed: bool = True) -> Mapping[Any, Any]:
+def _part(document: Mapping[Any, Any], field: str, path: str, *, needed: bool = True) -> Mapping[Any, Any]:
     part = document.get(field)
     if part is None and not needed:
         return {}
     if not isinstance(part, Mapping):
-        raise NotAccepted(f"{field}: must be a mapping")
+        raise NotAccepted(f"{path}: must be a mapping")
     return part
 
 
