@@ -10,6 +10,7 @@ from libs.common.errors import NotFound
 from libs.common.event_docs import documents
 from libs.common.http import problems
 from services.gateway.ingress.cloudevents import BATCHED, STRUCTURED
+from services.gateway.ingress.reading import OPEN_TYPES
 
 _EVENT: Final = {
     "type": "object",
@@ -18,7 +19,7 @@ _EVENT: Final = {
         "specversion": {"const": "1.0"},
         "id": {"type": "string", "description": "With `source` it names the event: sent again, it changes nothing."},
         "source": {"type": "string", "format": "uri-reference"},
-        "type": {"type": "string", "description": "`deployment.recorded`, `audit.recorded`, or a type of CDEvents."},
+        "type": {"type": "string", "description": f"One of {OPEN_TYPES}, or of CDEvents."},
         "time": {"type": "string", "format": "date-time"},
         "subject": {"type": "string"},
         "data": {"type": "object", "description": "As in `/events/schemas/`, in snake case or camel case."},

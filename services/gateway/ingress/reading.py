@@ -28,7 +28,7 @@ _TOPICS: Final[Mapping[str, Topic]] = {name: topic for topic in ALL_TOPICS for n
 _DEPLOYMENT: Final = event_type(DeploymentRecorded)
 _AUDIT: Final = event_type(AuditRecorded)
 _ROLES: Final = ", ".join(dict.fromkeys(role for topic in ALL_TOPICS for role in topic.outside.roles))
-_OPEN: Final = ", ".join(name for name, topic in _TOPICS.items() if "events" in topic.outside.ways)
+OPEN_TYPES: Final = ", ".join(name for name, topic in _TOPICS.items() if "events" in topic.outside.ways)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _read(event: CloudEvent, sender: Sender, now: datetime) -> Reading | Ignored
         return told if isinstance(told, Ignored) else _deployment(told, now)
     topic = _TOPICS.get(event.type)
     if topic is None:
-        raise Invalid([Problem("type", f"must be one of {_OPEN}, or of CDEvents")], event.id)
+        raise Invalid([Problem("type", f"must be one of {OPEN_TYPES}, or of CDEvents")], event.id)
     _admit(topic, sender, event)
     if topic is DEPLOYMENT_RECORDED and (found := quick.deployment(event, sender.tenant, now)) is not None:
         return Reading(topic, found[0], _DEPLOYMENT, found[1])
