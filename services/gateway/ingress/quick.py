@@ -86,7 +86,8 @@ def _is_sound(told: _Told, now: datetime) -> bool:
 def _written(told: _Told, tenant: UUID) -> bytes:
     """The event as the topic has it: in snake case, without what was not told."""
     fields = {name: value for name in _FIELDS if (value := getattr(told, name)) is not None}
-    return orjson.dumps({"tenant": tenant, **fields}, option=orjson.OPT_UTC_Z)
+    # A named id is a UUID of asyncpg's, which orjson does not know.
+    return orjson.dumps({"tenant": tenant, **fields}, default=str, option=orjson.OPT_UTC_Z)
 
 
 _FIELDS: Final = tuple(name for name in _Told.__struct_fields__ if name != "external_id")

@@ -5,7 +5,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from libs.common.errors import Forbidden
@@ -29,6 +29,7 @@ times = st.sampled_from(
 )
 texts = st.sampled_from(["shop", " ", "", "a\0b", "x" * 1024, "x" * 1025, "ö", None, 7])
 PLAIN = {"status": "failed", "deploymentId": str(KNOWN), "componentRef": "shop", "environmentRef": "prod"}
+EXTERNAL = {"status": "failed", "externalId": "7", "componentRef": "shop", "environmentRef": "prod"}
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "status": st.sampled_from(["SUCCEEDED", "Rolled_Back", "done", None]),
     "deploymentId": st.sampled_from([KNOWN.hex, "17", None]),
@@ -51,7 +52,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "other": st.just(1),
 }
 CHANGES = st.one_of(*(st.tuples(st.just(name), values) for name, values in FIELDS.items()))
-DATA = st.lists(CHANGES, max_size=4).map(lambda changes: PLAIN | dict(changes))
+DATA = st.builds(
+    lambda base, changes: base | dict(changes), st.sampled_from([PLAIN, EXTERNAL]), st.lists(CHANGES, max_size=4)
+)
 
 
 def event(data: dict[str, Any], kind: str = "deployment.recorded") -> CloudEvent:
@@ -71,8 +74,11 @@ def taken(event: CloudEvent) -> Reading | None:
         return None
 
 
+@settings(max_examples=500)
 @given(DATA)
 @example(PLAIN)
+@example(EXTERNAL)
+@example(EXTERNAL | {"source": "jenkins"})
 @example(PLAIN | {"source": ""})
 @example(PLAIN | {"startedAt": "2026-03-18T15:00:00Z", "finishedAt": "2026-03-18T15:20:00Z", "metadata": {"a": 1}})
 def test_the_quick_way_and_the_slow_one_agree(data: dict[str, Any]) -> None:
