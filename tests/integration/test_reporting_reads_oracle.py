@@ -188,6 +188,7 @@ async def test_a_series_is_the_report_of_each_interval(
     assert [each["from"] for each in found["series"]] == [told(each) for each in edges]
     assert [each["to"] for each in found["series"]] == [told(each) for each in ends]
     inside = question.inside(deployments)
+    assert figures(found) == oracle.dora(inside, question.days)
     for part, since, until in zip(found["series"], edges, ends, strict=True):
         last = until == question.until
         of_part = [each for each in inside if since <= each.moment and (each.moment < until or last)]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.common.clock import Clock
-from libs.common.db import Database
+from libs.common.db import Connection, Database
 from services.reporting.catalog import Catalog
 from services.reporting.dora import Metric, Report, Totals, report
 from services.reporting.explain import Measured, State
@@ -73,20 +73,23 @@ class Analytics:
 
     async def dora(self, tenant: UUID, asked: DoraQuestion, now: datetime) -> DoraAnswer:
         """The figures, and the series and the period before where they are asked for."""
-        window, scope = asked.window, asked.scope
+        window, series = asked.window, None
         async with self._database.tenant(tenant) as connection:
-            whole = report(window, await store.totals(connection, tenant, window, now, scope, asked.detail))
-            series = previous = None
             if asked.interval:
-                found = await store.totals_by_interval(
-                    connection, tenant, window, now, scope, asked.interval, asked.detail
+                whole, found = await store.totals_by_interval(
+                    connection, tenant, window, now, asked.scope, asked.interval, asked.detail
                 )
                 parts = buckets(window, asked.interval)
                 series = [report(part, found.get(start, Totals())) for start, part in parts.items()]
-            if asked.with_previous:
-                before = window.previous()
-                previous = report(before, await store.totals(connection, tenant, before, now, scope, asked.detail))
-        return DoraAnswer(whole, series, previous)
+            else:
+                whole = await store.totals(connection, tenant, window, now, asked.scope, asked.detail)
+            previous = await self._previous(connection, tenant, asked, now) if asked.with_previous else None
+        return DoraAnswer(report(window, whole), series, previous)
+
+    @staticmethod
+    async def _previous(connection: Connection, tenant: UUID, asked: DoraQuestion, now: datetime) -> Report:
+        before = asked.window.previous()
+        return report(before, await store.totals(connection, tenant, before, now, asked.scope, asked.detail))
 
     async def explain(
         self, tenant: UUID, metric: Metric, asked: DoraQuestion, now: datetime, page: Page

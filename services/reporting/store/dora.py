@@ -155,18 +155,21 @@ async def totals_by_interval(
     scope: Scope,
     interval: Interval,
     detail: Detail = "plain",
-) -> dict[datetime, Totals]:
-    """By the start of each UTC day, week or month in which a deployment was decided."""
+) -> tuple[Totals, dict[datetime, Totals]]:
+    """Of a whole window, and by the start of each UTC day, week or month in which a deployment was decided; both of one
+    moment, so that they add up."""
     statement = Statement()
     rows = measured(statement, tenant, window, now, scope)
     # The end of the window belongs to the interval that ends there.
     end = statement.of(window.until - timedelta(microseconds=1))
     start = f"date_trunc('{_UNIT[interval]}', least(moment, {end}::timestamptz), 'UTC')"
     found = await connection.fetch(
-        f"WITH {rows} SELECT {start} AS start, {_figures(detail)} FROM measured GROUP BY 1",  # noqa: S608
+        f"""WITH {rows} SELECT NULL AS start, {_figures(detail)} FROM measured
+            UNION ALL SELECT {start}, {_figures(detail)} FROM measured GROUP BY 1""",  # noqa: S608
         *statement.values,
     )
-    return {row["start"]: _totals(row, detail) for row in found}
+    by_start = {row["start"]: _totals(row, detail) for row in found}
+    return by_start.pop(None), by_start
 
 
 async def totals_by_component(
