@@ -23,7 +23,7 @@ from services.gateway.edge import Edge, HttpMetrics, OwnKeyedCalls
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
 from services.gateway.ingress.api import event_routes, schema_routes
-from services.gateway.ingress.events import Ingress
+from services.gateway.ingress.events import Ingress, received_counter
 from services.gateway.ingress.publishing import Publishing
 from services.gateway.ingress.rejections import Rejections
 from services.gateway.ingress.sending import Sending
@@ -68,7 +68,7 @@ class Process:
         webhooks = Webhooks(settings, sources, self._rejections, self.sending, watched, clock)
         webhook_sources = WebhookSources(database, clock, ring, sources.forget)
         self.gateway = _gateway(settings, database, sessions, clock, ring, webhook_sources, webhooks)
-        ingress = Ingress(settings, self.sending, clock)
+        ingress = Ingress(settings, self.sending, received_counter(registry), clock)
         self.publishing = Publishing(self.gateway.identity, ingress, settings.max_body_bytes)
 
     def start(self) -> None:

@@ -358,3 +358,39 @@ async def test_the_same_event_again_has_the_same_id_and_source(gateway: Front, t
     records = await told(gateway, DEPLOYMENT_RECORDED, tenant)
     named = {(each.id, each.source) for each in (Envelope.from_headers(record.headers) for record in records)}
     assert (len(records), named) == (5, {(sent["id"], sent["source"])})
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER_TRACE = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_trace_goes_along(gateway: Front, tenant: UUID) -> None:
+    headers = BATCHED | {"traceparent": TRACE}
+    assert (await post(gateway, tenant, [event(), event(traceparent=OTHER_TRACE)], headers)).status == 202
+    records = await told(gateway, DEPLOYMENT_RECORDED, tenant)
+    traces = [Envelope.from_headers(record.headers).traceparent for record in records]
+    assert traces[0] is not None
+    assert traces[0].split("-")[1] == TRACE.split("-")[1]
+    assert traces[1] == OTHER_TRACE
+    spans = {
+        span.name
+        for span in gateway.spans.get_finished_spans()
+        if span.context and span.context.trace_id == 0x0AF7651916CD43DD8448EB211C80319C
+    }
+    assert {"POST /events", f"{DEPLOYMENT_RECORDED.name} publish"} <= spans
+
+
+async def test_an_api_key_publishes_and_the_request_is_counted(gateway: Front) -> None:
+    tenant = await gateway.new_tenant()
+    body = {"name": "CI", "roles": ["publisher"]}
+    made = await gateway.call("POST", "/api-keys", tenant=tenant, json=body)
+    assert made.status == 201, made.text
+    sent = json.dumps(event()).encode()
+    answer = await gateway.call("POST", "/events", tenant=None, bearer=made.body["key"], data=sent, headers=STRUCTURED)
+    assert answer.status == 202, answer.text
+    assert len(await deployments(gateway, tenant)) == 1
+    async with gateway.session.get(gateway.url + "/metrics") as metrics:
+        text = await metrics.text()
+    assert 'tidemark_http_request_seconds_count{method="POST",route="/events",status="202"}' in text
+    assert f'tidemark_records_published_total{{topic="{DEPLOYMENT_RECORDED.name}"}}' in text
+    assert 'tidemark_events_received_total{outcome="accepted"}' in text

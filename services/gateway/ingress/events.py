@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter
+
 from libs.common.auth import Principal
 from libs.common.clock import Clock, rfc3339
 from libs.common.envelope import CONTENT_TYPE, TRACEPARENT
@@ -37,12 +39,18 @@ class Taken:
     told: Reading | Ignored
 
 
+def received_counter(registry: CollectorRegistry) -> Counter:
+    """Events of `POST /events` by what became of them; what a missing broker refused is not counted."""
+    return Counter("tidemark_events_received", "Events of POST /events.", ("outcome",), registry=registry)
+
+
 @dataclass(frozen=True, slots=True)
 class Ingress:
     """Events of other systems."""
 
     settings: Settings
     sending: Sending
+    received: Counter
     clock: Clock
 
     async def take(self, caller: Principal, headers: RawHeaders, body: bytes) -> list[Json]:
@@ -56,11 +64,19 @@ class Ingress:
         found = [_taken(parse, sender, now) for parse in self._parsers(headers, body)]
         shown = [_shown(index, each) for index, each in enumerate(found)]
         taken = [each for each in found if isinstance(each, Taken)]
+        self._count(shown, "rejected", "ignored")
         if found and not taken:
             raise _none_valid(found, shown)
         tenant, trace = str(sender.tenant).encode(), current_traceparent()
         await self.sending.deliver([each for one in taken for each in _outgoing(one, tenant, now, trace)])
+        self._count(shown, "accepted")
         return shown
+
+    def _count(self, shown: Sequence[Json], *outcomes: str) -> None:
+        for outcome in outcomes:
+            number = sum(each["status"] == outcome for each in shown)
+            if number:
+                self.received.labels(outcome).inc(number)
 
     def _parsers(self, headers: RawHeaders, body: bytes) -> list[Parse]:
         mode, longest = mode_of(headers), self.settings.ingress_max_event_bytes
