@@ -50,6 +50,16 @@ async def test_a_rollback_of_what_is_current_finds_its_deployment(reporting: Har
     assert found == ["SUCCEEDED", "ROLLED_BACK", "SUCCEEDED"]
 
 
+async def test_a_success_that_is_reported_late_was_current_all_the_same(reporting: Harness, tenant: UUID) -> None:
+    await reporting.take(deployed(tenant, 1, "SUCCEEDED", 10))
+    await reporting.take(deployed(tenant, 99, "ROLLED_BACK", 30, rolls_back_current=True, sequence=0))
+    late = deployed(tenant, 2, "SUCCEEDED", 60, sequence=7, finished_at=NOON - timedelta(minutes=100))
+    await reporting.take(late)
+    assert [each["status"] for each in await reporting.deployments(tenant)] == ["SUCCEEDED", "ROLLED_BACK"]
+    await reporting.take(deployed(tenant, 2, "SUCCEEDED", 70))
+    assert [each["status"] for each in await reporting.deployments(tenant)] == ["SUCCEEDED", "SUCCEEDED"]
+
+
 async def test_what_has_no_place_waits_for_it(reporting: Harness, tenant: UUID) -> None:
     await reporting.take(
         deployed(tenant, 1, "SUCCEEDED", 1, component_ref="Later"), deployed(tenant, 2, "SUCCEEDED", 1)

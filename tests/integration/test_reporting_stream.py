@@ -64,15 +64,15 @@ minutes = st.integers(0, 6)
 told = st.builds(
     Told,
     deployment=st.integers(1, 4),
-    status=st.sampled_from(STATUSES),
+    status=st.sampled_from([*STATUSES, "SUCCEEDED", "SUCCEEDED"]),
     minute=minutes,
     sequence=st.integers(0, 1),
-    component=st.integers(0, 1),
-    environment=st.integers(0, 1),
+    component=st.sampled_from([0, 0, 0, 1]),
+    environment=st.sampled_from([0, 0, 0, 1]),
     started=st.none() | minutes,
     finished=st.none() | minutes,
     version=st.sampled_from([None, "1", "2"]),
-    rollback=st.sampled_from([False, False, False, True]),
+    rollback=st.sampled_from([False, False, True]),
     rework=st.booleans(),
 )
 streams = st.lists(told, min_size=1, max_size=14)

@@ -2,6 +2,8 @@
 -- Every state of a deployment that was told, in any order and once each. What a deployment is now follows from these.
 -- `event_id` is made of the sender and its event's id: the same event again changes nothing.
 -- `rolls_back_current`: told of a place. Its `deployment_id` is what was current there, null while nothing was.
+-- `effective_at`: its order among the states of a deployment; when it was recorded, but a rollback of a place stands
+-- behind the success that it undoes, even where that was reported late.
 CREATE TABLE deployment_state (
     tenant_id uuid NOT NULL,
     event_id uuid NOT NULL,
@@ -21,6 +23,7 @@ CREATE TABLE deployment_state (
     is_rework boolean NOT NULL,
     rolls_back_current boolean NOT NULL,
     metadata jsonb NOT NULL,
+    effective_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, event_id),
     CHECK (finished_at >= started_at),

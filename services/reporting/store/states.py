@@ -37,40 +37,46 @@ class Touched(NamedTuple):
     since: datetime
 
 
-# Order of states: of several at one moment the one with the higher sequence, then with the later status, is later.
+# Order of states: of several at one moment a rollback of the place is later, then the one with the higher sequence,
+# then the one with the later status.
 _RANK: Final = "array_position(ARRAY['PENDING', 'IN_PROGRESS', 'SUCCEEDED', 'FAILED', 'ROLLED_BACK'], s.status)"
-NEWEST: Final = f"s.recorded_at DESC, s.sequence DESC, {_RANK} DESC, s.event_id DESC"
+NEWEST: Final = f"s.effective_at DESC, s.rolls_back_current DESC, s.sequence DESC, {_RANK} DESC, s.event_id DESC"
 
 _INSERT: Final = """
 INSERT INTO deployment_state (
     tenant_id, event_id, deployment_id, recorded_at, sequence, status, component_id, environment_id, version,
     started_at, finished_at, commit_sha, commit_at, deployed_by, source, is_rework, rolls_back_current, metadata,
-    received_at)
-SELECT *, $19::timestamptz FROM unnest(
+    effective_at, received_at)
+SELECT told.*, told.recorded_at, $19::timestamptz FROM unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bigint[], $6::text[], $7::uuid[], $8::uuid[], $9::text[],
     $10::timestamptz[], $11::timestamptz[], $12::text[], $13::timestamptz[], $14::text[], $15::text[], $16::boolean[],
-    $17::boolean[], $18::jsonb[])
+    $17::boolean[], $18::jsonb[]) AS told (
+    tenant_id, event_id, deployment_id, recorded_at, sequence, status, component_id, environment_id, version,
+    started_at, finished_at, commit_sha, commit_at, deployed_by, source, is_rework, rolls_back_current, metadata)
 ON CONFLICT (tenant_id, event_id) DO NOTHING
 RETURNING tenant_id, deployment_id, component_id, environment_id,
     least(recorded_at, coalesce(finished_at, started_at)) AS since"""
 
 _RESOLVE: Final = """
-UPDATE deployment_state AS r SET deployment_id = t.target
+UPDATE deployment_state AS r SET deployment_id = t.target, effective_at = t.effective_at
 FROM (
-    SELECT b.tenant_id, b.event_id, (
-        SELECT s.deployment_id FROM deployment_state s
+    SELECT b.tenant_id, b.event_id, undone.deployment_id AS target,
+        greatest(b.recorded_at, undone.recorded_at) AS effective_at
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])
+        AS p (tenant_id, component_id, environment_id, since)
+    JOIN deployment_state b ON b.tenant_id = p.tenant_id AND b.component_id = p.component_id
+        AND b.environment_id = p.environment_id AND b.rolls_back_current AND b.recorded_at >= p.since
+    LEFT JOIN LATERAL (
+        SELECT s.deployment_id, s.recorded_at FROM deployment_state s
         WHERE s.tenant_id = b.tenant_id AND s.component_id = b.component_id AND s.environment_id = b.environment_id
           AND s.status = 'SUCCEEDED' AND NOT s.rolls_back_current
           AND coalesce(s.finished_at, s.started_at, s.recorded_at) <= b.recorded_at
         ORDER BY coalesce(s.finished_at, s.started_at, s.recorded_at) DESC, s.recorded_at DESC, s.sequence DESC,
             s.event_id DESC
-        LIMIT 1) AS target
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[])
-        AS p (tenant_id, component_id, environment_id, since)
-    JOIN deployment_state b ON b.tenant_id = p.tenant_id AND b.component_id = p.component_id
-        AND b.environment_id = p.environment_id AND b.rolls_back_current AND b.recorded_at >= p.since
+        LIMIT 1) AS undone ON true
 ) AS t
-WHERE r.tenant_id = t.tenant_id AND r.event_id = t.event_id AND r.deployment_id IS DISTINCT FROM t.target
+WHERE r.tenant_id = t.tenant_id AND r.event_id = t.event_id
+  AND (r.deployment_id, r.effective_at) IS DISTINCT FROM (t.target, t.effective_at)
 RETURNING r.tenant_id, old.deployment_id AS before, new.deployment_id AS after"""
 
 _TOLD: Final = "(array_agg(s.{0} ORDER BY {1}) FILTER (WHERE NOT s.rolls_back_current AND s.{0} IS NOT NULL))[1] AS {0}"
