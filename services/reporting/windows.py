@@ -1,9 +1,10 @@
 """Spans of time that reports are about. Pure."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
+from libs.common.event_rules import EARLIEST
 from services.reporting.figures import MICROSECOND
 
 MOST_DAYS: Final = 3650
@@ -35,19 +36,25 @@ class Window:
 
 
 def window(now: datetime, days: int | None, since: datetime | None, until: datetime | None) -> Window:
-    """The window asked for: `days` up to now, or the explicit one. Raises ValueError with what does not fit."""
+    """The window asked for, in UTC: `days` up to now, or the explicit one. Raises ValueError with what does not fit."""
     if days is not None and since is not None:
         raise ValueError("days: give days or from, not both")
-    end = min(until, now) if until is not None else now
     try:
-        begin = since if since is not None else end - timedelta(days=days or DEFAULT_DAYS)
+        end = min(_in_utc(until, now), now)
+        begin = _in_utc(since, end - timedelta(days=days or DEFAULT_DAYS))
     except OverflowError:
-        raise ValueError("to: is too early") from None
+        raise ValueError("from, to: must lie within the calendar") from None
     if begin >= end:
         raise ValueError("from: must be earlier than to, and in the past")
+    if begin < EARLIEST:
+        raise ValueError("from: nothing is recorded before 1970")
     if end - begin > timedelta(days=MOST_DAYS):
         raise ValueError(f"from: at most {MOST_DAYS} days before to")
     return Window(begin, end)
+
+
+def _in_utc(moment: datetime | None, default: datetime) -> datetime:
+    return default if moment is None else moment.astimezone(UTC)
 
 
 def start_of(moment: datetime, interval: Interval) -> datetime:

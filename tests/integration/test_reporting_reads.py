@@ -286,6 +286,8 @@ async def test_any_token_of_a_tenant_reads(running: Reads, path: str) -> None:
         ("dora", {"to": "0001-01-01T00:00:00+14:00"}),
         ("dora", {"from": "0001-01-01T00:00:00+14:00"}),
         ("dora", {"from": "9999-12-31T23:59:59-14:00"}),
+        ("dora", {"to": "9999-12-31T23:59:59-14:00"}),
+        ("dora", {"from": "0005-01-01T00:00:00Z", "to": "0006-01-01T00:00:00Z", "include": "previous"}),
         ("dora", {"owner": "a\0"}),
         ("dora/explain", {"metric": "reworkRate", "cursor": "W10"}),
         ("usage", {"days": 0}),
@@ -303,7 +305,7 @@ async def test_what_does_not_fit_is_422(running: Reads, path: str, query: dict[s
 
 async def test_a_file_of_an_explicit_window_names_it(running: Reads) -> None:
     tenant, component, environment = await _months_work(running)
-    window = (("from", "2026-03-16T12:00:00Z"), ("to", "9999-12-31T23:59:59-14:00"))
+    window = (("from", "2026-03-16T12:00:00Z"), ("to", "9999-12-31T23:59:59+01:00"))
     parameters = [("report", "dora"), *window, ("componentId", component.id), ("environmentId", environment.id)]
     answer = await running.call(tenant, "export", *parameters)
     assert answer.text.splitlines()[1:4] == [

@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from typing import Any
 from uuid import UUID, uuid4
@@ -115,7 +115,8 @@ def asked(draw: st.DrawFn) -> Asked:
     else:
         until = NOON - draw(st.sampled_from([timedelta(0), HOUR, timedelta(days=7), timedelta(days=1, seconds=43_200)]))
         since = until - draw(st.sampled_from([HOUR, timedelta(days=7), timedelta(days=30, seconds=7)]))
-        span = [("from", since.isoformat()), ("to", until.isoformat())]
+        zone = timezone(timedelta(hours=draw(st.sampled_from([0, 2, -11]))))
+        span = [("from", since.astimezone(zone).isoformat()), ("to", until.astimezone(zone).isoformat())]
     return Asked(
         since, until, tuple(span), some(COMPONENTS), some(ENVIRONMENTS), some(["production", "staging"]),
         some(["red", "blue", "nobody"]),
@@ -162,6 +163,14 @@ async def test_dora_is_that_of_the_naive_computation(
     for name in METRICS[:4]:
         assert plain[name] == {field: found[name][field] for field in plain[name]}
     assert set(plain) == {"periodDays", *METRICS[:4]}
+    file = await running.call(tenant, "export", *question.parameters, report="dora")
+    assert [line.split(",")[1] for line in file.text.splitlines()[1:]] == [str(value) for value in headline(plain)]
+
+
+def headline(report: dict[str, Any]) -> list[float]:
+    """The four figures, as JSON told them."""
+    names = ("deploymentsPerDay", "rate", "avgHours", "avgHours")
+    return [report[metric][name] for metric, name in zip(METRICS[:4], names, strict=True)]
 
 
 def starts(question: Asked, interval: str) -> list[datetime]:

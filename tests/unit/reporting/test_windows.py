@@ -1,6 +1,6 @@
 """Windows and their parts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
@@ -22,6 +22,15 @@ def test_days_are_24_hours_up_to_now() -> None:
     )
 
 
+def test_a_window_is_told_in_utc() -> None:
+    there = timezone(timedelta(hours=2))
+    found = window(NOON, None, datetime(2026, 3, 1, 1, tzinfo=there), datetime(2026, 3, 2, 1, tzinfo=there))
+    assert [each.isoformat() for each in (found.since, found.until)] == [
+        "2026-02-28T23:00:00+00:00",
+        "2026-03-01T23:00:00+00:00",
+    ]
+
+
 def test_what_has_not_come_yet_ends_now() -> None:
     assert window(NOON, None, NOON - MICRO, NOON + timedelta(days=1)) == Window(NOON - MICRO, NOON)
 
@@ -34,10 +43,12 @@ def test_what_has_not_come_yet_ends_now() -> None:
         (None, NOON, NOON),
         (None, NOON - timedelta(days=3650) - MICRO, None),
         (None, None, datetime(1, 1, 1, tzinfo=UTC)),
+        (None, None, datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-2)))),
+        (None, datetime(1969, 12, 31, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC)),
     ],
 )
 def test_what_does_not_fit_is_refused(days: int | None, since: datetime | None, until: datetime | None) -> None:
-    with pytest.raises(ValueError, match=r"^(days|from|to): "):
+    with pytest.raises(ValueError, match=r"^(days|from|from, to): "):
         window(NOON, days, since, until)
 
 
