@@ -28,7 +28,7 @@ SMALL = settings(
 )
 ALL = [("include", name) for name in ("percentiles", "rework", "commitToProduction")]
 
-# Few moments, so that many are equal; the ends of the windows and a microsecond to either side.
+# The ends of the windows and a microsecond to either side.
 AGO = [timedelta(0), -MICRO, MICRO, HOUR, 2 * HOUR, 3 * HOUR, timedelta(days=1), timedelta(days=5, minutes=3)]
 AGO += [timedelta(days=days) + step for days in (7, 14, 30) for step in (timedelta(0), MICRO, -MICRO)]
 SPANS = [timedelta(0), MICRO, timedelta(minutes=3), timedelta(minutes=15), HOUR, timedelta(days=3)]
@@ -39,17 +39,22 @@ COMPONENTS = (
 ENVIRONMENTS = (Environment("live"), Environment("live-2"), Environment("trial", "staging"))
 
 
+# Mostly in one place, or failures and successes would rarely meet.
+AT_COMPONENTS = [COMPONENTS[0]] * 5 + list(COMPONENTS)
+AT_ENVIRONMENTS = [ENVIRONMENTS[0]] * 4 + list(ENVIRONMENTS)
+
+
 @st.composite
-def deployed(draw: st.DrawFn) -> Deployment:
-    recorded = NOON - draw(st.sampled_from(AGO))
+def deployed(draw: st.DrawFn, moments: Sequence[timedelta] = AGO) -> Deployment:
+    recorded = NOON - draw(st.sampled_from(moments))
     finished = recorded if draw(st.booleans()) else None
     started = (finished or recorded) - draw(st.sampled_from(SPANS)) if draw(st.booleans()) else None
     moment = finished or started or recorded
     committed = draw(st.sampled_from([None, *SPANS, -MICRO]))
     return Deployment(
-        draw(st.sampled_from(COMPONENTS)).id,
-        draw(st.sampled_from(ENVIRONMENTS)).id,
-        draw(st.sampled_from([*STATUSES, "FAILED", "SUCCEEDED"])),
+        draw(st.sampled_from(AT_COMPONENTS)).id,
+        draw(st.sampled_from(AT_ENVIRONMENTS)).id,
+        draw(st.sampled_from([*STATUSES, *["FAILED", "SUCCEEDED"] * 3])),
         recorded,
         started,
         finished,
@@ -59,7 +64,10 @@ def deployed(draw: st.DrawFn) -> Deployment:
     )
 
 
-DEPLOYMENTS = st.lists(deployed(), max_size=25, unique_by=lambda each: each.id)
+# Few moments at a time, so that many are equal.
+DEPLOYMENTS = st.lists(st.sampled_from(AGO), min_size=2, max_size=5).flatmap(
+    lambda moments: st.lists(deployed(moments), max_size=25, unique_by=lambda each: each.id)
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,8 @@ class Asked:
 @st.composite
 def asked(draw: st.DrawFn) -> Asked:
     def some(values: Sequence[Any]) -> tuple[Any, ...]:
+        if draw(st.integers(0, 3)):
+            return ()
         return tuple(draw(st.lists(st.sampled_from(values), max_size=2, unique=True)))
 
     if draw(st.booleans()):
