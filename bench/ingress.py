@@ -39,7 +39,7 @@ from tests.support.servers import running_servers
 CALLERS: Final = 64
 BATCH: Final = 100
 SECONDS, ROUNDS = 3.0, 5
-TARGETS: Final = {"single": 0.25, "batched": 0.3}
+TARGETS: Final = {"single": 0.1, "batched": 0.3}
 _TENANT: Final = uuid4()
 _TYPES: Final = {"single": "application/cloudevents+json", "batched": "application/cloudevents-batch+json"}
 _TRACED: Final = {"TIDEMARK_TRACE_RATIO": "0.01"}

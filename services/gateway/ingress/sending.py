@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import uuid4
@@ -43,12 +41,12 @@ class Sending:
 
     def __init__(self, settings: Settings, metrics: MessagingMetrics, clock: Clock) -> None:
         self._settings = settings
-        self._metrics = metrics
         self._clock = clock
         self._publisher: Publisher | None = None
         self._broker: KafkaBroker | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._names = {topic.name: physical_name(settings, topic.name) for topic in ALL_TOPICS}
+        self._published = {topic.name: metrics.published.labels(topic.name) for topic in ALL_TOPICS}
         self._in_flight = 0
 
     def start(self) -> None:
@@ -96,37 +94,30 @@ class Sending:
         Raises TooManyRequests, Unavailable or TooLarge; some of the events may have arrived then, and all may be sent
         again under the same ids.
         """
-        with self._place_for(len(events)):
-            if self._publisher is None:
-                raise Unavailable("The broker cannot be reached; send the events again.")
-            with _span(events):
-                outcomes = await self._publisher.deliver([self._message(each) for each in events])
-        arrived = Counter(each.topic.name for each, outcome in zip(events, outcomes, strict=True) if outcome is None)
-        for name, count in arrived.items():
-            self._metrics.published.labels(name).inc(count)
+        if not events:
+            return
+        self._in_flight += len(events)
+        try:
+            outcomes = await self._outcomes(events)
+        finally:
+            self._in_flight -= len(events)
+        for each, outcome in zip(events, outcomes, strict=True):
+            if outcome is None:
+                self._published[each.topic.name].inc()
         for failure in filter(None, outcomes):
             raise failure
 
-    def _message(self, outgoing: Outgoing) -> Message:
-        topic, key, value, headers = outgoing
-        return Message(self._names[topic.name], key.encode(), value, headers)
-
-    @contextlib.contextmanager
-    def _place_for(self, count: int) -> Iterator[None]:
-        if self._in_flight and self._in_flight + count > self._settings.ingress_max_in_flight:
+    async def _outcomes(self, events: Sequence[Outgoing]) -> Sequence[Exception | None]:
+        if self._in_flight > self._settings.ingress_max_in_flight and self._in_flight > len(events):
             raise TooManyRequests("Too many events wait for the broker; send this again.")
-        self._in_flight += count
-        try:
-            yield
-        finally:
-            self._in_flight -= count
-
-
-def _span(events: Sequence[Outgoing]) -> AbstractContextManager[object]:
-    """One of a trace that is not recorded would cost as much as a small event."""
-    if not trace.get_current_span().is_recording():
-        return contextlib.nullcontext()
-    return publish_span(", ".join(dict.fromkeys(each.topic.name for each in events)), len(events))
+        if self._publisher is None:
+            raise Unavailable("The broker cannot be reached; send the events again.")
+        messages = [Message(self._names[topic.name], key.encode(), value, more) for topic, key, value, more in events]
+        # A span that is not recorded would cost as much as a small event.
+        if not trace.get_current_span().is_recording():
+            return await self._publisher.deliver(messages)
+        with publish_span(", ".join(dict.fromkeys(each.topic.name for each in events)), len(events)):
+            return await self._publisher.deliver(messages)
 
 
 def _headers(
