@@ -124,7 +124,14 @@ def _channel(topic: Topic) -> dict[str, Any]:
         "description": topic.carries,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {"kafka": {"topic": topic.name, "partitions": topic.partitions}},
+        **({"x-outside": _outside(topic)} if topic.outside != NOBODY else {}),
     }
+
+
+def _outside(topic: Topic) -> dict[str, Any]:
+    """Who beside the producers may publish, for machines."""
+    types = {"types": list(event_types(topic))} if "events" in topic.outside.ways else {}
+    return {"ways": list(topic.outside.ways), "roles": list(topic.outside.roles), **types}
 
 
 def _message(topic: Topic, model: type[AnyEvent]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from libs.common.envelope import Envelope
 from libs.common.events import AuditRecorded, DeploymentRecorded
 from libs.common.ids import audit_event_id, deployment_id
-from libs.common.topics import AUDIT_RECORDED, DEPLOYMENT_RECORDED, Topic
+from libs.common.topics import AUDIT_RECORDED, DEPLOYMENT_RECORDED, USER_ERASED, Topic
 from tests.integration.gateway_harness import Front, Reply, front
 from tests.support.platform import Platform
 from tests.support.processes import eventually
@@ -31,7 +31,7 @@ async def gateway(platform: Platform) -> AsyncIterator[Front]:
             answer = await post(running, uuid4(), [], BATCHED)
             return answer.status == 202 and (await post(running, uuid4(), event())).status == 202
 
-        await eventually(is_connected)
+        await eventually(is_connected, 90)
         yield running
 
 
@@ -304,13 +304,20 @@ async def test_what_events_look_like_is_served(gateway: Front) -> None:
             assert answer.status == 200
             assert json.loads(await answer.text())["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     async with gateway.session.get(gateway.url + "/events/asyncapi.json") as answer:
-        assert (await answer.json())["asyncapi"] == "3.0.0"
+        described = await answer.json()
+    assert (described["asyncapi"], described["channels"][DEPLOYMENT_RECORDED.name]["x-outside"]["roles"]) == (
+        "3.0.0",
+        ["publisher", "staff", "superuser"],
+    )
+    assert "x-outside" not in described["channels"][USER_ERASED.name]
+    async with gateway.session.get(gateway.url + "/events/schemas", allow_redirects=False) as answer:
+        assert answer.status == 200
     async with gateway.session.get(gateway.url + "/events/schemas/nothing.json") as answer:
         assert answer.status == 404
     async with gateway.session.get(gateway.url + "/openapi.json") as answer:
-        described = (await answer.json())["paths"]["/events"]["post"]
-    assert set(described["requestBody"]["content"]) >= {"application/cloudevents-batch+json"}
-    assert {"202", "413", "415", "429", "503"} <= set(described["responses"])
+        operation = (await answer.json())["paths"]["/events"]["post"]
+    assert set(operation["requestBody"]["content"]) >= {"application/cloudevents-batch+json"}
+    assert {"202", "413", "415", "429", "503"} <= set(operation["responses"])
 
 
 def cdevent(kind: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:

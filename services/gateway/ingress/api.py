@@ -97,6 +97,7 @@ def schema_routes() -> APIRouter:
     files = {name: text for name, text in documents().items() if name.endswith(".json")}
     schemas = sorted(name.removeprefix("schemas/") for name in files if name.startswith("schemas/"))
 
+    @router.get("/schemas", include_in_schema=False)
     @router.get("/schemas/", openapi_extra=_PUBLIC)
     async def list_event_schemas() -> dict[str, list[dict[str, str]]]:
         """The JSON Schemas of all events. Public, as the other documents of the API are."""
