@@ -87,14 +87,11 @@ def deployments(service: Deployments) -> APIRouter:
         )
 
     @router.patch("/{deployment_id}", responses=problems(404, 409, 422))
-    async def change_deployment(
-        deployment_id: UUID, body: DeploymentPatch, caller: Caller, request: Request, key: IdempotencyKey = None
-    ) -> DeploymentOut:
+    async def change_deployment(deployment_id: UUID, body: DeploymentPatch, caller: Caller) -> DeploymentOut:
         """Tell its next state, or more facts of the one that it is in."""
         facts = {name: value for name, value in body.named().items() if value is not None and name != "sequence"}
-        known_by = creation_id(caller, request.url.path, key)
         try:
-            changed = await service.change(caller, deployment_id, facts, body.sequence, known_by)
+            changed = await service.change(caller, deployment_id, facts, body.sequence)
         except Refused as error:
             raise unprocessable(error) from None
         return DeploymentOut.model_validate(changed)

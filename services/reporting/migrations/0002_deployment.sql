@@ -62,6 +62,7 @@ CREATE TABLE deployment (
 );
 SELECT tidemark.protect('deployment');
 CREATE INDEX deployment_moment ON deployment (tenant_id, moment, id);
+CREATE INDEX deployment_component ON deployment (tenant_id, component_id, moment, id);
 -- One component's report, and the next success in the same place: recovery.
 CREATE INDEX deployment_place ON deployment (tenant_id, component_id, environment_id, moment) INCLUDE (status);
 

@@ -22,5 +22,8 @@ SELECT tidemark.protect('audit_event');
 CREATE INDEX audit_event_time ON audit_event (tenant_id, occurred_at, id)
     INCLUDE (action, component_id, actor_id, actor_username);
 CREATE INDEX audit_event_resource ON audit_event (tenant_id, resource_type, resource_id, occurred_at);
+CREATE INDEX audit_event_component ON audit_event (tenant_id, component_id, occurred_at, id)
+    WHERE component_id IS NOT NULL;
+CREATE INDEX audit_event_actor ON audit_event (tenant_id, actor_id, occurred_at, id) WHERE actor_id IS NOT NULL;
 
 -- migrate:down

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from libs.common.auth import Principal
 from libs.common.clock import Clock
@@ -77,7 +77,7 @@ class Deployments:
             return await parked.page(connection, tenant, after, limit)
 
     async def change(
-        self, caller: Principal, deployment: UUID, facts: Mapping[str, Any], sequence: int | None, known_by: UUID
+        self, caller: Principal, deployment: UUID, facts: Mapping[str, Any], sequence: int | None
     ) -> Deployment:
         """Add the next state. Raises Refused; 409 where it cannot follow, or `sequence` is not the current one."""
         tenant, now = caller.require_tenant(), self._clock()
@@ -87,7 +87,7 @@ class Deployments:
             _check_next(current, facts.get("status", current.status), sequence)
             if all(getattr(current, name) == value for name, value in facts.items()):
                 return current
-            state = state_of(_next_event(tenant, current, facts, now), known_by, now)
+            state = state_of(_next_event(tenant, current, facts, now), uuid4(), now)
             placed = Placed(state, current.component_id, current.environment_id)
             (told,) = await self._recording.renamed(connection, [state])
             await self._recording.store(connection, [placed._replace(state=told)], now)

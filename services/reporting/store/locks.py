@@ -2,9 +2,14 @@
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from typing import Final
 from uuid import UUID
 
 from libs.common.db import Connection
+
+_HOLD: Final = """
+SELECT pg_advisory_xact_lock(k), set_config('plan_cache_mode', 'force_custom_plan', true)
+FROM unnest($1::bigint[]) AS k"""
 
 
 def _key(tenant: UUID) -> int:
@@ -13,9 +18,12 @@ def _key(tenant: UUID) -> int:
 
 
 async def hold_tenants(connection: Connection, tenants: Iterable[UUID]) -> None:
-    """One writer of a tenant's deployments at a time: a fold must see all states, a parked event all names."""
-    keys = sorted({_key(tenant) for tenant in tenants})
-    await connection.execute("SELECT pg_advisory_xact_lock(k) FROM unnest($1::bigint[]) AS k", keys)
+    """One writer of a tenant's deployments at a time: a fold must see all states, a parked event all names.
+
+    Statements that follow are planned for the tables as they are: a plan that was kept since they were small would
+    read them whole.
+    """
+    await connection.execute(_HOLD, sorted({_key(tenant) for tenant in tenants}))
 
 
 async def hold_tenant(connection: Connection, tenant: UUID) -> None:
