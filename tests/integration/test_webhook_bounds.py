@@ -21,7 +21,6 @@ from tests.support.webhooks import body_of, payload
 
 STATUS = payload("github_deployment_status")
 WRONG = "canary-wrong-secret-0123456789"
-CANARY = "canary-7c2f91"
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +37,6 @@ async def replica(platform: Platform, **changes: Any) -> AsyncIterator[Front]:
         yield running
 
 
-def at(gateway: Front, source: Source) -> Source:
-    return Source(gateway, source.tenant, source.id, source.secret)
-
-
 async def test_an_unknown_address_costs_one_look_and_then_none(gateway: Front) -> None:
     unknown = Source(gateway, uuid4(), str(uuid4()), WRONG)
     gateway.spans.clear()
@@ -52,7 +47,7 @@ async def test_an_unknown_address_costs_one_look_and_then_none(gateway: Front) -
         if "webhook_source" in str((span.attributes or {}).get("db.query.text"))
     ]
     assert [(answer.status, answer.body["code"]) for answer in answers] == [(404, "not_found")] * 5
-    assert len(looks) <= 2, "an answer that is believed for five seconds was asked for each time"
+    assert 1 <= len(looks) <= 2, "an answer that is believed for five seconds was asked for each time"
     assert (await unknown.post(b"", {}, "/webhooks/nonsense")).status == 422
     assert (await unknown.github(STATUS)).status == (await unknown.post(b"", {}, unknown.path + "/")).status == 404
     rows = await gateway.sql(
