@@ -71,7 +71,7 @@ def deployment_event(delivery: Delivery, status: str, at: datetime, *, component
     finished = {} if status == "IN_PROGRESS" else {"finishedAt": at.isoformat()}
     return {
         "specversion": "1.0",
-        "type": "deployment.recorded",
+        "type": DEPLOYMENT_RECORDED.name,
         "source": SOURCE,
         "id": f"{delivery.number}-{status}",
         "subject": f"run-{delivery.number}",

@@ -15,6 +15,7 @@ from cli.demo.deliveries import CATALOGUE, DAYS, ENVIRONMENTS, MINUTES, STAGING,
 from cli.demo.delivery_ways import Hook, Sender
 from cli.settings import OperatorSettings
 from cli.tokens import development_token
+from libs.common.topics import AUDIT_RECORDED
 
 _REPORTS: Final = "/api/v1/analytics"
 _LATE: Final = "checkout-worker"
@@ -56,7 +57,7 @@ def _activity(components: Sequence[dict[str, Any]], now: datetime) -> list[dict[
     return [
         {
             "specversion": "1.0",
-            "type": "audit.recorded",
+            "type": AUDIT_RECORDED.name,
             "source": "/demo/portal",
             "id": f"view-{person}-{number}",
             "time": (now - timedelta(hours=number + 1)).isoformat(),

@@ -24,10 +24,10 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 # Every table of configuration. A service that comes later adds its own here.
 AUDITED = {
-    "gateway.tenant", "gateway.api_key", "gateway.connector",
+    "gateway.tenant", "gateway.api_key", "gateway.connector", "gateway.webhook_source",
     "aggregator.space", "aggregator.data_product",
     "query_executor.app", "query_executor.secret_type", "query_executor.secret", "query_executor.analytics_query",
-    "query_executor.query_schedule",
+    "query_executor.query_schedule", "reporting.component", "reporting.environment", "reporting.deployment",
 }  # fmt: skip
 
 
@@ -64,6 +64,15 @@ async def change_connector(gateway: Gateway) -> dict[str, Any]:
     return shown
 
 
+async def change_source(gateway: Gateway) -> list[str]:
+    """The secrets that it had."""
+    made = await gateway.post("/webhook-sources", {"name": "CI", "kind": "github"})
+    path = f"/webhook-sources/{made['id']}"
+    rotated = await gateway.post(f"{path}/rotate", {})
+    await gateway.call("DELETE", path)
+    return [made["secret"], rotated["secret"]]
+
+
 async def change_products(gateway: Gateway) -> dict[str, Any]:
     await gateway.post("/spaces", {"name": "shop"})
     await gateway.call("PATCH", "/spaces/shop", {"description": "of ours"})
@@ -86,12 +95,14 @@ async def test_every_change_is_told_once_with_the_fields_of_the_api(platform: Pl
         await gateway.call("DELETE", f"/api-keys/{key['id']}")
         await gateway.post("/users/erase", {"username": "tester"})  # renames who made the key
         shown = {"CONNECTOR_UPDATE": await change_connector(gateway)}
+        await change_source(gateway)
         shown |= {"DATA_PRODUCT_UPDATE": await change_products(gateway)}
     found = await told(platform, tenant)
     assert by_kind(found) == sorted(
         [
             "TENANT_CREATE", "API_KEY_CREATE", "API_KEY_DELETE",
             "CONNECTOR_CREATE", "CONNECTOR_UPDATE", "CONNECTOR_UPDATE", "CONNECTOR_DELETE",
+            "WEBHOOK_SOURCE_CREATE", "WEBHOOK_SOURCE_UPDATE", "WEBHOOK_SOURCE_DELETE",
             "SPACE_CREATE", "SPACE_UPDATE", "DATA_PRODUCT_CREATE", "DATA_PRODUCT_UPDATE", "DATA_PRODUCT_DELETE",
             "SPACE_DELETE",
         ]
@@ -116,9 +127,12 @@ async def test_no_secret_is_told(platform: Platform, running: Running) -> None:
     async with running.client(tenant, "staff") as gateway:
         key = (await gateway.post("/api-keys", {"name": "ci"}))["key"]
         await change_connector(gateway)
+        secrets = await change_source(gateway)
     text = "".join(text for _, text in await told(platform, tenant))
     assert "CONNECTOR_UPDATE" in text
-    assert not [canary for canary in (PASSWORD, key, key.rpartition("_")[2], "sealed", "hash") if canary in text]
+    assert not [
+        canary for canary in (*secrets, PASSWORD, key, key.rpartition("_")[2], "sealed", "hash") if canary in text
+    ]
 
 
 async def test_a_deleted_tenant_tells_what_goes_with_it(platform: Platform, running: Running) -> None:

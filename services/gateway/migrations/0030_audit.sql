@@ -17,4 +17,9 @@ CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON connector
         'connector', 'id', '{id,name,type,environment,counts_executions,version,created_at,updated_at}', 'audited_schedule'
     );
 
+-- Of a webhook source everything but its secrets, whose rotation shows as a new version.
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON webhook_source
+    FOR EACH ROW EXECUTE FUNCTION tidemark.audit('webhook_source', 'id',
+        '{id,name,kind,environment,enabled,signed_only,mapping,old_secret_until,version,created_at,updated_at}');
+
 -- migrate:down
