@@ -25,11 +25,13 @@ class Settings(ServiceSettings):
     dora_gauge_days: Annotated[int, Field(ge=1, le=3650, description="Days that the DORA gauges look back.")] = 30
     dora_gauge_places: Annotated[
         int,
-        Field(ge=1, le=100_000, description="Most pairs of component and environment with gauges, all tenants together."),
+        Field(
+            ge=1, le=100_000, description="Most pairs of component and environment with gauges, all tenants together."
+        ),
     ] = 2000
-    dora_gauge_pause: Annotated[
-        timedelta, Field(description="Pause between two refreshes of the DORA gauges.")
-    ] = timedelta(minutes=1)
+    dora_gauge_pause: Annotated[timedelta, Field(description="Pause between two refreshes of the DORA gauges.")] = (
+        timedelta(minutes=1)
+    )
     scorecards_file: Annotated[
         Path, Field(description="Levels and rules of scorecards, as TOML; docs/dora.md tells the rules.")
     ] = Path(__file__).with_name("scorecards.toml")

@@ -1,6 +1,8 @@
 """What a deployment is follows from all its states, in whatever order and however often they come."""
 
+import asyncio
 import json
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -9,6 +11,8 @@ import pytest
 
 from tests.integration.reporting_harness import NOON, Harness, deployed, replicas
 from tests.support.platform import Platform
+
+STATES = ("PENDING", "IN_PROGRESS", "SUCCEEDED")
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,18 @@ async def test_what_has_no_place_waits_for_it(reporting: Harness, tenant: UUID) 
     assert await reporting.recording.unpark(tenant) == 1
     assert component in {each["component_id"] for each in await reporting.deployments(tenant)}
     assert await reporting.count("parked_deployment", tenant) == 0
+
+
+async def test_replicas_that_write_at_the_same_time_lose_nothing(platform: Platform) -> None:
+    async with replicas(platform, 2) as (one, other):
+        tenant = uuid4()
+        await one.named("component", tenant, "shop")
+        await one.named("environment", tenant, "live")
+        told = [deployed(tenant, n, status, n, sequence=at) for n in range(1, 21) for at, status in enumerate(STATES)]
+        told += [deployed(tenant, 99, "ROLLED_BACK", n, sequence=9, rolls_back_current=True) for n in (5, 15)]
+        chance = random.Random(3)  # noqa: S311 (a reproducible shuffle)
+        arriving = chance.sample(told * 2, len(told) * 2)
+        each = [(one, other)[at % 2].take(*arriving[at : at + 4]) for at in range(0, len(arriving), 4)]
+        await asyncio.gather(*each)
+        found = {row["id"].int: row["status"] for row in await one.deployments(tenant)}
+    assert found == {n: "ROLLED_BACK" if n in (5, 15) else "SUCCEEDED" for n in range(1, 21)}
