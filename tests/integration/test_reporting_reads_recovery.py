@@ -76,6 +76,20 @@ CASES = [
     ),
     Case("behind a past window none to come", (FAILED, one("SUCCEEDED", NOON + MICRO)), 0, 0, PAST),
     Case(
+        "at the end of a past window not a success at the same moment",
+        (one("FAILED", ago(hours=8)), one("SUCCEEDED", ago(hours=8))),
+        0,
+        0,
+        PAST,
+    ),
+    Case(
+        "behind a past window of another component",
+        (FAILED, replace(one("SUCCEEDED", ago(hours=7)), component=THERE)),
+        0,
+        0,
+        PAST,
+    ),
+    Case(
         "behind a past window of another environment",
         (FAILED, replace(one("SUCCEEDED", ago(hours=7)), environment=TRIAL.id)),
         0,
