@@ -115,11 +115,12 @@ class Reads:
         state = replace(of, **values)
         columns = (
             "tenant_id event_id deployment_id recorded_at sequence status component_id environment_id version "
-            "started_at finished_at source is_rework rolls_back_current metadata received_at"
+            "started_at finished_at source is_rework rolls_back_current metadata effective_at received_at"
         )
         row = (
             tenant, uuid4(), of.id, state.recorded_at, sequence, state.status, of.component, of.environment,
-            state.version, state.started_at, state.finished_at, "test", state.is_rework, False, "{}", NOON,
+            state.version, state.started_at, state.finished_at, "test", state.is_rework, False, "{}",
+            state.recorded_at, NOON,
         )  # fmt: skip
         await self._copy("deployment_state", columns, [row])
 

@@ -38,7 +38,10 @@ async def tenant(running: Reads) -> UUID:
         for n in range(12 * 730)
     ]
     await running.add_deployments(tenant, deployments)
-    await running.add_events(tenant, [Event(occurred_at=each.moment, component=each.component) for each in deployments])
+    await running.add_events(
+        tenant,
+        [Event(occurred_at=each.moment, component=each.component, actor="u", username="ann") for each in deployments],
+    )
     await running.admin.execute("VACUUM ANALYZE reporting.deployment")
     await running.admin.execute("VACUUM ANALYZE reporting.audit_event")
     return tenant
@@ -86,13 +89,12 @@ async def test_one_components_report_reads_its_own_deployments(running: Reads, t
     async with explaining(running, tenant) as (connection, explained):
         await dora.totals(connection, tenant, MONTH, NOON, Scope(components=(component,)))
     text = explained.plans
-    assert "deployment_place" in text, text
-    assert "Index Cond: ((tenant_id" in text, text
+    assert re.search(r"Index Cond: .*component_id = ANY .*moment >= ", text), text
 
 
 async def test_activity_is_read_from_the_index_alone(running: Reads, tenant: UUID) -> None:
     async with explaining(running, tenant) as (connection, explained):
         await usage.usage(connection, tenant, MONTH)
     text = explained.plans
-    assert text.count("Index Only Scan using audit_event_time") == 3, text
+    assert text.count("Index Only Scan using audit_event_") == 3, text
     assert "Seq Scan on audit_event" not in text, text

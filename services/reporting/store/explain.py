@@ -7,10 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from libs.common.db import Connection
-from services.reporting.domain import STATUSES
 from services.reporting.dora import Metric
 from services.reporting.explain import CANDIDATES, Measured, State
 from services.reporting.store.dora import Scope, Statement, measured
+from services.reporting.store.states import NEWEST
 from services.reporting.windows import Window
 
 MOST_STATES: Final = 100
@@ -63,13 +63,11 @@ async def states_of(connection: Connection, tenant: UUID, deployments: Sequence[
     """What was told of deployments, in order; of each the newest hundred."""
     found = await connection.fetch(
         f"""SELECT d.id AS of, s.* FROM unnest($2::uuid[]) AS d (id) CROSS JOIN LATERAL (
-                SELECT {_STATE}, array_position($3::text[], s.status) AS rank, s.event_id FROM deployment_state s
-                WHERE s.tenant_id = $1 AND s.deployment_id = d.id
-                ORDER BY s.recorded_at DESC, s.sequence DESC, rank DESC, s.event_id DESC LIMIT $4) AS s
-            ORDER BY s.recorded_at, s.sequence, s.rank, s.event_id""",  # noqa: S608
+                SELECT {_STATE}, row_number() OVER (ORDER BY {NEWEST}) AS place FROM deployment_state s
+                WHERE s.tenant_id = $1 AND s.deployment_id = d.id ORDER BY place LIMIT $3) AS s
+            ORDER BY s.place DESC""",  # noqa: S608
         tenant,
         deployments,
-        STATUSES,
         MOST_STATES,
     )
     states: dict[UUID, list[State]] = {each: [] for each in deployments}
