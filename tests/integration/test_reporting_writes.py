@@ -147,3 +147,27 @@ async def test_another_tenants_ids_are_unknown(stack: Stack, company: Company) -
         assert deployment not in text
     for path in ("components/no-uuid", "environments/1", "deployments/x"):
         assert (await company.call("GET", path)).status == 422
+
+
+# A moment that no calendar has once it is told in UTC.
+_BEYOND = "0001-01-01T00:00:00%2B14:00"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "components?name=%00", "components?owner=a%00", "components?kind=%00", "environments?name=%00",
+        "environments?tier=moon", "audit-events?actorId=%00", "audit-events?action=%00", "audit-events?resourceId=%00",
+        f"audit-events?from={_BEYOND}", f"deployments?to={_BEYOND}", "deployments?from=2026-01-01T00:00:00",
+        "deployments?cursor=WyIwMDAxLTAxLTAxVDAwOjAwOjAwKzE0OjAwIiwiMDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAxIl0",
+    ],
+)  # fmt: skip
+async def test_filters_that_cannot_be_are_refused(company: Company, query: str) -> None:
+    assert (await company.call("GET", query)).status == 422
+
+
+@pytest.mark.parametrize("path", ["components", "environments", "deployments", "audit-events"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"[" * 5000, b'{"name": "\\ud800"}', b"\xff"])
+async def test_bodies_that_cannot_be_are_refused(company: Company, path: str, body: bytes) -> None:
+    refused = await company.call("POST", path, body, headers={"Content-Type": "application/json"})
+    assert 400 <= refused.status < 500, refused

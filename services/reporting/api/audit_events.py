@@ -5,20 +5,17 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
 
 from libs.common.auth import Principal
 from libs.common.event_rules import Refused
 from libs.common.events import AuditRecorded
 from libs.common.http import Caller, IdempotencyKey, creation_id, problems
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, encode_cursor
-from services.reporting.api.common import position, unprocessable
+from services.reporting.api.common import Since, Until, Wanted, position, unprocessable
 from services.reporting.rows import AuditEvent
 from services.reporting.schemas import AuditEventOut, NewAuditEvent, Page
 from services.reporting.service.audit import AuditEvents
 from services.reporting.store.audit import Filter
-
-_Text = Annotated[str | None, Query(max_length=1024)]
 
 
 def audit_events(service: AuditEvents) -> APIRouter:
@@ -39,13 +36,13 @@ def audit_events(service: AuditEvents) -> APIRouter:
     @router.get("", responses=problems(422))
     async def list_audit_events(
         caller: Caller,
-        resource_type: Annotated[_Text, Query(alias="resourceType")] = None,
-        resource_id: Annotated[_Text, Query(alias="resourceId")] = None,
+        resource_type: Annotated[Wanted, Query(alias="resourceType", max_length=1024)] = None,
+        resource_id: Annotated[Wanted, Query(alias="resourceId", max_length=1024)] = None,
         component_id: Annotated[UUID | None, Query(alias="componentId")] = None,
-        actor_id: Annotated[_Text, Query(alias="actorId")] = None,
-        action: _Text = None,
-        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+        actor_id: Annotated[Wanted, Query(alias="actorId", max_length=1024)] = None,
+        action: Annotated[Wanted, Query(max_length=1024)] = None,
+        since: Since = None,
+        until: Until = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Page[AuditEventOut]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from libs.common.errors import TooLarge
 from libs.common.http import Caller, IdempotencyKey, creation_id, problems
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, encode_cursor
-from services.reporting.api.common import position
+from services.reporting.api.common import Part, Wanted, position
 from services.reporting.domain import Lifecycle
 from services.reporting.schemas import ComponentOut, ComponentPatch, ImportOut, NewComponent, Page
 from services.reporting.service.catalogue import Catalogue
@@ -17,7 +17,6 @@ from services.reporting.store.entries import Component
 
 _MAX_FILE: Final = 512 * 1024
 _FILE: Final = {"application/yaml": {"schema": {"type": "string", "description": "A Backstage `catalog-info.yaml`."}}}
-_Part = Annotated[str | None, Query(max_length=255)]
 
 
 def components(catalogue: Catalogue[Component], importing: Importing) -> APIRouter:
@@ -35,10 +34,10 @@ def components(catalogue: Catalogue[Component], importing: Importing) -> APIRout
     @router.get("", responses=problems(422))
     async def list_components(
         caller: Caller,
-        name: Annotated[str | None, Query(max_length=255, description="Part of the name.")] = None,
-        kind: _Part = None,
+        name: Part = None,
+        kind: Annotated[Wanted, Query(max_length=255)] = None,
         lifecycle: Lifecycle | None = None,
-        owner: Annotated[str | None, Query(max_length=255, description="Empty: nobody owns it.")] = None,
+        owner: Annotated[Wanted, Query(max_length=255, description="Empty: nobody owns it.")] = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
     ) -> Page[ComponentOut]:

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 
 from libs.common.auth import Principal
 from libs.common.errors import Unprocessable
@@ -14,7 +13,7 @@ from libs.common.events import DeploymentRecorded
 from libs.common.http import Caller, IdempotencyKey, creation_id, problems
 from libs.common.ids import deployment_id
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, encode_cursor
-from services.reporting.api.common import position, unprocessable
+from services.reporting.api.common import Since, Until, position, unprocessable
 from services.reporting.arrivals import digest_id
 from services.reporting.domain import NEXT, parked_reason
 from services.reporting.schemas import (
@@ -30,9 +29,6 @@ from services.reporting.schemas import (
 from services.reporting.service.deployments import Deployments
 from services.reporting.store.deployments import Filter
 from services.reporting.store.parked import Parked
-
-Since = Annotated[AwareDatetime | None, Query(alias="from", description="Moments from here on.")]
-Until = Annotated[AwareDatetime | None, Query(alias="to", description="Moments before this.")]
 
 
 def deployments(service: Deployments) -> APIRouter:

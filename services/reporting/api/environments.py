@@ -1,13 +1,12 @@
 """Routes of environments."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from libs.common.http import Caller, IdempotencyKey, creation_id, problems
 from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, cut, encode_cursor
-from services.reporting.api.common import position
+from services.reporting.api.common import Part, position
 from services.reporting.domain import Tier, tier_of
 from services.reporting.schemas import EnvironmentOut, EnvironmentPatch, NewEnvironment, Page
 from services.reporting.service.catalogue import Catalogue
@@ -29,7 +28,7 @@ def environments(catalogue: Catalogue[Environment]) -> APIRouter:
     @router.get("", responses=problems(422))
     async def list_environments(
         caller: Caller,
-        name: Annotated[str | None, Query(max_length=255, description="Part of the name.")] = None,
+        name: Part = None,
         tier: Tier | None = None,
         limit: Limit = DEFAULT_LIMIT,
         cursor: Cursor = None,
