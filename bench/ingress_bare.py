@@ -42,6 +42,7 @@ class Bare(msgspec.Struct, frozen=True):
     topic: str
     max_message: int
     max_batch: int
+    compression: str
     callers: int
     size: int = 1
     seconds: float = 1.0
@@ -73,6 +74,7 @@ async def _run(bare: Bare) -> Sent:
         enable_idempotence=True,
         max_request_size=bare.max_message,
         max_batch_size=bare.max_batch,
+        compression_type=bare.compression,
     )
     await producer.start()
     try:

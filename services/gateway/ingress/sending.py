@@ -10,11 +10,12 @@ from uuid import uuid4
 from faststream.kafka import KafkaBroker
 from opentelemetry import trace
 
-from libs.common.broker import Message, Publisher, physical_name
+from libs.common.broker import Publisher, physical_name
 from libs.common.clock import Clock
 from libs.common.envelope import Envelope, event_type
 from libs.common.errors import TooManyRequests, Unavailable
 from libs.common.events import AnyEvent
+from libs.common.handover import Message
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.telemetry import current_traceparent
