@@ -1,6 +1,6 @@
 # Everything runs from the project's own .venv; nothing but Python and make is needed on the machine.
 .DEFAULT_GOAL := help
-.PHONY: help install up down reset logs status demo demo-superset demo-query test test-real lint types unit house integration bench bench-peers fmt
+.PHONY: help install up down reset logs status demo demo-superset demo-query demo-dora test test-real lint types unit house integration bench bench-peers fmt
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -60,6 +60,10 @@ demo-superset: install ## The same for a real Superset (its first run installs 6
 demo-query: install ## Saved, read-only queries on real servers: their rows, and each refusal of an attack
 	@$(LOCAL) up --detach --reuse
 	@$(LOCAL).query_demo
+
+demo-dora: install ## Deployments told by CloudEvents, webhooks and Kafka: the reports and CSV files that they become
+	@$(LOCAL) up --detach --reuse
+	@$(RUN) cli demo-dora
 
 test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types

@@ -29,6 +29,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.bi_records import MinedLog, table_name
 from bench.harness import Result
+from libs.common.auth import Principal
 from libs.common.broker import Publisher, build_broker
 from libs.common.clock import shifted_clock
 from libs.common.db import Database
@@ -100,10 +101,12 @@ async def _aggregator(settings: Settings) -> AsyncIterator[Aggregator]:
 
 
 async def _describe(aggregator: Aggregator, tenant: UUID) -> None:
-    await aggregator.catalogue.create_space(tenant, uuid4(), "Bench", "bench", None)
+    await aggregator.catalogue.create_space(Principal(tenant, "bench"), uuid4(), "Bench", "bench", None)
     for number in range(_PRODUCTS):
         change = ProductChange(f"Product {number}", None, None, (Claim(table_name(number), None),))
-        await aggregator.catalogue.create_product(tenant, "bench", uuid4(), change, f"product-{number}")
+        await aggregator.catalogue.create_product(
+            Principal(tenant, "bench"), "bench", uuid4(), change, f"product-{number}"
+        )
 
 
 async def _produce(settings: Settings, logs: list[MinedLog]) -> None:

@@ -12,6 +12,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from cli.client import Gateway, GatewayError
+from cli.demo.dora import DoraDemoFailed, run_dora_demo
 from cli.demo.report import report_console
 from cli.demo.run import NoDemoWarehouse, run_demo
 from cli.settings import OperatorSettings
@@ -28,6 +29,7 @@ _KNOWN = (
     GatewayError,
     NoSigningSecret,
     NoDemoWarehouse,
+    DoraDemoFailed,
     TidemarkError,
     KafkaError,
     aiohttp.ClientConnectionError,
@@ -112,6 +114,12 @@ def replay(
 def demo() -> None:
     """Run a workload on the demo warehouse, mine it and show what is used."""
     _run(run_demo(OperatorSettings(), report_console()))
+
+
+@app.command("demo-dora")
+def demo_dora() -> None:
+    """Tell of a month of deployments in all ways there are, and show what the reports say."""
+    _run(run_dora_demo(OperatorSettings(), report_console()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -21,18 +22,22 @@ PATIENCE = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked, over how many connections, and for how long."""
+    """What is asked, over how many connections, and for how long; with bodies it is posted, a body a connection."""
 
     url: str
     bearer: str = field(repr=False)
     seconds: float
     connections: int = 16
+    bodies: tuple[str, ...] = ()
+    content_type: str = ""
 
-    def request(self) -> bytes:
-        """The bytes of each request."""
-        at = urlsplit(self.url)
-        lines = (f"GET {at.path} HTTP/1.1", f"Host: {at.netloc}", f"Authorization: Bearer {self.bearer}", "Accept: */*")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    def request(self, number: int) -> bytes:
+        """The bytes of each request of one of the connections."""
+        at, body = urlsplit(self.url), self.bodies[number % len(self.bodies)].encode() if self.bodies else b""
+        method = "POST" if body else "GET"
+        lines = [f"{method} {at.path} HTTP/1.1", f"Host: {at.netloc}", f"Authorization: Bearer {self.bearer}"]
+        lines += [f"Content-Type: {self.content_type}", f"Content-Length: {len(body)}"] if body else []
+        return "\r\n".join([*lines, "Accept: */*", "", ""]).encode() + body
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,11 @@ class _Connection(asyncio.Protocol):
 
 
 def _size(received: bytes) -> int:
-    """Bytes of the whole answer, 0 while its head is incomplete. Raises ConnectionError for any but 200."""
+    """Bytes of the whole answer, 0 while its head is incomplete. Raises ConnectionError for any but 200 and 202."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return 0
-    if not received.startswith(b"HTTP/1.1 200 "):
+    if not received.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 202 ")):
         raise ConnectionError(f"answered {received[:300]!r}")
     head = received[:end].lower()
     at = head.index(b"content-length:") + 15
@@ -101,12 +106,13 @@ def _size(received: bytes) -> int:
 async def _run(load: Load) -> Round:
     at, latencies = urlsplit(load.url), list[float]()
     host, port = at.hostname or "", at.port or 80
-    loop, request, began = asyncio.get_running_loop(), load.request(), time.perf_counter()
+    loop, began = asyncio.get_running_loop(), time.perf_counter()
 
-    def connection() -> _Connection:
-        return _Connection(request, began + load.seconds, latencies)
+    def connection(number: int) -> _Connection:
+        return _Connection(load.request(number), began + load.seconds, latencies)
 
-    made = [await loop.create_connection(connection, host, port) for _ in range(load.connections)]
+    numbers = range(load.connections)
+    made = [await loop.create_connection(partial(connection, number), host, port) for number in numbers]
     async with asyncio.timeout(load.seconds + PATIENCE):
         await asyncio.gather(*(protocol.done for _, protocol in made))
     seconds = time.perf_counter() - began

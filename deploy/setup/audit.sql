@@ -13,6 +13,11 @@ CREATE OR REPLACE FUNCTION tidemark.audited(changed jsonb, columns text[]) RETUR
     FROM unnest(columns) c
 $$;
 
+-- Since when a row is only a marker of what was there; a key that is revoked is one too.
+CREATE OR REPLACE FUNCTION tidemark.ended(changed jsonb) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT coalesce(changed ->> 'deleted_at', changed ->> 'revoked_at')
+$$;
+
 -- Arguments of the trigger: type of the resource; column of its id; the fields that are shown; optionally a function
 -- jsonb → jsonb of the table's schema for fields that lie in another table.
 CREATE OR REPLACE FUNCTION tidemark.audit() RETURNS trigger LANGUAGE plpgsql SET timezone = 'UTC' AS $$
@@ -44,7 +49,7 @@ BEGIN
     END IF;
     action := CASE
         WHEN TG_OP = 'INSERT' THEN 'CREATE'
-        WHEN TG_OP = 'DELETE' OR (old_row ->> 'deleted_at' IS NULL AND new_row ->> 'deleted_at' IS NOT NULL) THEN 'DELETE'
+        WHEN TG_OP = 'DELETE' OR (tidemark.ended(old_row) IS NULL AND tidemark.ended(new_row) IS NOT NULL) THEN 'DELETE'
         ELSE 'UPDATE'
     END;
     IF action = 'UPDATE' AND before - 'updated_at' = after - 'updated_at' THEN

@@ -119,10 +119,10 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def change(self, caller: Principal, at: datetime) -> AsyncIterator[Connection]:
-        """A transaction of the caller's tenant that may change audited tables: as the caller's doing, at business time
-        `at`. Raises Forbidden where the caller has no tenant."""
-        settings = {"app.tenant": str(caller.require_tenant()), **_actor(caller, at)}
+    async def change(self, caller: Principal, at: datetime, *, tenant: UUID | None = None) -> AsyncIterator[Connection]:
+        """A transaction that may change audited tables: as the caller's doing, at business time `at`, in the caller's
+        tenant, or in the one that a superuser names. Raises Forbidden where there is none."""
+        settings = {"app.tenant": str(tenant or caller.require_tenant()), **_actor(caller, at)}
         with _tracer.start_as_current_span("db transaction"):
             async with self.api.acquire() as connection, _Bound(connection, settings):
                 yield connection

@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from libs.common.clock import rfc3339
-from libs.common.envelope import Envelope, EnvelopeError, MarkReader, Marks, named_tenant, open_value
+from libs.common.envelope import Envelope, EnvelopeError, MarkReader, Marks, named_tenant, open_value, unframed
 from libs.common.events import BiQueryRecord
 from libs.common.records import E, Raw, Record, fallback_id
 from libs.common.scraped_reading import RecordReader
@@ -48,7 +48,7 @@ class Decoder(Generic[E]):
         try:
             event = self._read(body)
         except ValidationError:
-            event = self._completed(body, tenant or self._default_tenant)
+            event = self._completed(unframed(body), tenant or self._default_tenant)
         if tenant is not None and tenant.int != event.tenant.int:
             raise EnvelopeError("tenant: header and body name different tenants")
         return event

@@ -1,6 +1,7 @@
 """The envelope of an event: CloudEvents 1.0, Kafka binary mode (attributes in headers, the event alone in the value).
 
-Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read too, never written.
+Structured CloudEvents (`application/cloudevents+json`) and plain JSON are read too, never written; each of the three
+also behind the five bytes that serialisers for a schema registry put in front (the Confluent wire format).
 """
 
 import re
@@ -48,6 +49,7 @@ _RANDOM: Final = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
 _VERSION_4: Final = 0x00000000_0000_4000_8000_000000000000
 _WRONG_VERSION: Final = "specversion: only CloudEvents 1.0 is accepted"
 _ATTRIBUTES: Final = frozenset({"id", "type", "source", "time", "tenant", "specversion", "traceparent", "tracestate"})
+_FRAME: Final = 5
 _NOT_EXTENSIONS: Final = _ATTRIBUTES | {"data", "data_base64", "datacontenttype", "dataschema", "subject"}
 _WORD_START: Final = re.compile(r"(?<!^)(?=[A-Z])")
 _time: TypeAdapter[datetime] = TypeAdapter(datetime)
@@ -211,6 +213,11 @@ def open_value(content_type: bytes | None, value: bytes, fallback_id: str) -> tu
     return _open_structured(value, fallback_id)
 
 
+def unframed(value: bytes) -> bytes:
+    """What stands behind a byte 0 and the four bytes of a schema's id. No JSON begins with a byte 0."""
+    return value[_FRAME:] if value[:1] == b"\0" else value
+
+
 def named_tenant(version: bytes | None, tenant: bytes | None) -> UUID | None:
     """Tenant of the headers, if they name one. Raises EnvelopeError."""
     if version != _CURRENT:
@@ -229,7 +236,7 @@ def open_message(headers: Headers, value: bytes, fallback_id: str) -> tuple[Enve
 
 def _open_structured(value: bytes, fallback_id: str) -> tuple[Envelope, bytes]:
     try:
-        event = orjson.loads(value)
+        event = orjson.loads(unframed(value))
     except orjson.JSONDecodeError:
         raise EnvelopeError("the structured CloudEvent is not valid JSON") from None
     if not isinstance(event, dict) or not isinstance(event.get("data"), dict):

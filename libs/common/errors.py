@@ -46,9 +46,24 @@ class TooLarge(TidemarkError):
     code = "too_large"
 
 
+class UnsupportedMedia(TidemarkError):
+    status = 415
+    code = "unsupported_media"
+
+
 class Unprocessable(TidemarkError):
     status = 422
     code = "unprocessable"
+
+
+class TooManyRequests(TidemarkError):
+    """More at once than is taken: the answer carries Retry-After."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, **extra: object) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)}, **extra)
 
 
 class BadGateway(TidemarkError):

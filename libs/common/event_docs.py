@@ -15,9 +15,9 @@ import orjson
 
 from libs.common import events, scraped_shapes, topics
 from libs.common.envelope import event_type
-from libs.common.events import AnyEvent, Event
+from libs.common.events import AnyEvent, Event, OpenEvent
 from libs.common.schema_changes import breaking_changes
-from libs.common.topics import ALL_TOPICS, Topic
+from libs.common.topics import ALL_TOPICS, NOBODY, Topic, Way
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs" / "events"
 MODELS: Final[Mapping[Topic, tuple[type[AnyEvent], ...]]] = {
@@ -30,6 +30,13 @@ MODELS: Final[Mapping[Topic, tuple[type[AnyEvent], ...]]] = {
     topics.TENANT_CHANGED: (events.TenantChanged,),
     topics.CONNECTOR_CHANGED: (events.ConnectorChanged,),
     topics.USER_ERASED: (events.UserErased,),
+}
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_CAMEL: Final = "_camel"
+_WAYS: Final[Mapping[Way, str]] = {
+    "kafka": "Kafka, with credentials of the broker and an ACL on the topic",
+    "events": "`POST /events` ([how](../ingress.md)), with a token of a tenant",
+    "webhooks": "`POST /webhooks/{source}` ([how](../webhooks.md)), by the source's signature or secret",
 }
 _HEADERS: Final = {
     "ce_specversion": "`1.0`",
@@ -46,10 +53,14 @@ _INTRODUCTION: Final = """\
 # Events
 
 One record per message, CloudEvents 1.0 in Kafka's binary mode: attributes in headers, the event alone as JSON in the
-value. Structured CloudEvents (`application/cloudevents+json`) and plain JSON are accepted too. A message that names no
-tenant, in header or body, is dead-lettered, unless the installation sets `TIDEMARK_DEFAULT_TENANT`.
-Schemas: [`schemas/`](schemas/), AsyncAPI 3.0: [`asyncapi.json`](asyncapi.json). Every name carries the installation's
+value. Structured CloudEvents (`application/cloudevents+json`), plain JSON and the Confluent wire format (a byte 0, four
+bytes of a schema's id, then JSON) are accepted too. A message that names no tenant, in header or body, is
+dead-lettered, unless the installation sets `TIDEMARK_DEFAULT_TENANT`. Every name carries the installation's
 `TIDEMARK_TOPIC_PREFIX` at the broker.
+
+Schemas: [`schemas/`](schemas/), AsyncAPI 3.0: [`asyncapi.json`](asyncapi.json); a gateway serves both at
+`/events/schemas/` and `/events/asyncapi.json`. Fields are in snake case; those of an event that the outside may publish
+are read in camel case too (`…_camel.json`).
 """
 _DEAD_LETTERS: Final = """\
 ## Dead letters
@@ -76,7 +87,12 @@ def schema_name(model: type[AnyEvent]) -> str:
 def schema(model: type[AnyEvent]) -> dict[str, Any]:
     """JSON Schema of what a reader accepts."""
     shape: type[Event] = model if issubclass(model, Event) else getattr(scraped_shapes, model.__name__)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **shape.model_json_schema()}
+    return {"$schema": _DIALECT, **shape.model_json_schema(by_alias=False)}
+
+
+def camel_schema(model: type[OpenEvent]) -> dict[str, Any]:
+    """The same with the other spelling of its fields, for those who write camel case."""
+    return {"$schema": _DIALECT, **model.model_json_schema(by_alias=True)}
 
 
 def asyncapi() -> dict[str, Any]:
@@ -108,7 +124,14 @@ def _channel(topic: Topic) -> dict[str, Any]:
         "description": topic.carries,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
         "bindings": {"kafka": {"topic": topic.name, "partitions": topic.partitions}},
+        **({"x-outside": _outside(topic)} if topic.outside != NOBODY else {}),
     }
+
+
+def _outside(topic: Topic) -> dict[str, Any]:
+    """Who beside the producers may publish, for machines."""
+    types = {"types": list(event_types(topic))} if "events" in topic.outside.ways else {}
+    return {"ways": list(topic.outside.ways), "roles": list(topic.outside.roles), **types}
 
 
 def _message(topic: Topic, model: type[AnyEvent]) -> dict[str, Any]:
@@ -135,24 +158,46 @@ def readme() -> str:
     lines = [
         _INTRODUCTION,
         "## Topics\n",
-        "| topic | carries | key | partitions | kept | producers | outside writers | events |",
-        "|---|---|---|---|---|---|---|---|",
+        "| topic | carries | key | partitions | kept | producers | events |",
+        "|---|---|---|---|---|---|---|",
     ]
     for topic in ALL_TOPICS:
         models = ", ".join(f"[{schema_name(each)}](schemas/{schema_name(each)}.json)" for each in MODELS[topic])
         producers = ", ".join(topic.producers)
         lines.append(
             f"| `{topic.name}` | {topic.carries} | {topic.key} | {topic.partitions} | {_kept(topic)} | {producers}"
-            f" | {topic.external or 'nobody'} | {models} |"
+            f" | {models} |"
         )
+    lines += ["", *_from_outside()]
     lines += ["\n## Headers\n", "| header | meaning |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in _HEADERS.items()]
     return "\n".join([*lines, "", _DEAD_LETTERS])
 
 
+def _from_outside() -> Iterator[str]:
+    """The one table of who beside our services may publish what."""
+    yield "## From outside\n"
+    yield "Nobody beside the producers publishes to any other topic.\n"
+    yield "| topic | ways | roles of `POST /events` | `type` of `POST /events` |"
+    yield "|---|---|---|---|"
+    for topic in (each for each in ALL_TOPICS if each.outside != NOBODY):
+        ways = "; ".join(_WAYS[way] for way in topic.outside.ways)
+        roles = ", ".join(f"`{role}`" for role in topic.outside.roles) or "–"
+        types = ", ".join(f"`{each}`" for each in event_types(topic)) if "events" in topic.outside.ways else "–"
+        yield f"| `{topic.name}` | {ways} | {roles} | {types} |"
+
+
+def event_types(topic: Topic) -> tuple[str, ...]:
+    """What a sender may call the events of a topic: as they are called here, and by the topic's name."""
+    return (*(event_type(model) for model in MODELS[topic]), topic.name)
+
+
 def documents() -> dict[str, str]:
     """Every generated file by its path below docs/events."""
     files = {f"schemas/{schema_name(model)}.json": _json(schema(model)) for _, model in _all_models()}
+    for _, model in _all_models():
+        if issubclass(model, OpenEvent):
+            files[f"schemas/{schema_name(model)}{_CAMEL}.json"] = _json(camel_schema(model))
     return {"README.md": readme(), "asyncapi.json": _json(asyncapi()), **files}
 
 

@@ -3,7 +3,8 @@
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic.alias_generators import to_camel
 
 from libs.common.scraped import (
     MAX_COUNT,
@@ -31,6 +32,7 @@ __all__ = [
     "ConnectorRef",
     "DeploymentRecorded",
     "Event",
+    "OpenEvent",
     "ResourceType",
     "ScheduleRef",
     "SyncCompleted",
@@ -114,7 +116,17 @@ class ConnectorChanged(Changed):
     schedule: ScheduleRef | None = None
 
 
-class AuditRecorded(Event):
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class OpenEvent(Event):
+    """An event that the outside publishes too: its fields are read in snake case and in camel case."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True)
+
+
+class AuditRecorded(OpenEvent):
     """Who did what to which resource. `current_resource` is never present on a deletion; no field holds a secret."""
 
     event_id: UUID
@@ -132,8 +144,11 @@ class AuditRecorded(Event):
     current_resource: dict[str, Any] | None = None
 
 
-class DeploymentRecorded(Event):
-    """One state of one deployment; component and environment by id or by the sender's own reference."""
+class DeploymentRecorded(OpenEvent):
+    """One state of one deployment; component and environment by id or by the sender's own reference.
+
+    `rolls_back_current`: the sender knows no deployment, only that the one that was current in that place is undone.
+    """
 
     deployment_id: UUID
     component_id: UUID | None = None
@@ -141,7 +156,7 @@ class DeploymentRecorded(Event):
     environment_id: UUID | None = None
     environment_ref: str | None = None
     version: str | None = None
-    status: Literal["PENDING", "IN_PROGRESS", "SUCCEEDED", "FAILED", "ROLLED_BACK"]
+    status: Annotated[Literal["PENDING", "IN_PROGRESS", "SUCCEEDED", "FAILED", "ROLLED_BACK"], BeforeValidator(_upper)]
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     recorded_at: AwareDatetime
@@ -149,8 +164,9 @@ class DeploymentRecorded(Event):
     commit_at: AwareDatetime | None = None
     deployed_by: str | None = None
     source: str
-    sequence: NonNegativeInt = 0
+    sequence: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     is_rework: bool = False
+    rolls_back_current: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -1,6 +1,8 @@
-"""Deterministic ids: the same thing seen twice has the same id, so that it is stored once."""
+"""Deterministic ids: the same thing seen twice has the same id, so that it is stored once. And ids of new things."""
 
+from datetime import datetime
 from hashlib import sha1
+from os import urandom
 from typing import Final
 from uuid import UUID
 
@@ -42,3 +44,20 @@ class ResourceIds:
 def bi_query_id(tenant: UUID, connector: UUID, resource_type: str, resource_id: str) -> UUID:
     """Id of a BiQuery record."""
     return ResourceIds(tenant, connector)(resource_type, resource_id)
+
+
+def deployment_id(tenant: UUID, source: str, external_id: str) -> UUID:
+    """Id of a deployment that its sender knows under an id of his own."""
+    return named_uuid(tenant.bytes + f"deployment\n{source}\n{external_id}".encode())
+
+
+def audit_event_id(tenant: UUID, source: str, event_id: str) -> UUID:
+    """Id of an audit event whose sender names none but that of the message."""
+    return named_uuid(tenant.bytes + f"audit\n{source}\n{event_id}".encode())
+
+
+def uuid7(at: datetime) -> UUID:
+    """A new id that sorts by time, to the millisecond (RFC 9562, version 7)."""
+    milliseconds = int(at.timestamp() * 1000)
+    number = milliseconds << 80 | int.from_bytes(urandom(10))
+    return UUID(int=number & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)

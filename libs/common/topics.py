@@ -2,8 +2,33 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final, Literal
+
+Way = Literal["kafka", "events", "webhooks"]
 
 _DEAD_LETTER_SUFFIX = ".dlq"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Who beside our services may publish: by which ways, and by `POST /events` with one of which roles.
+
+    `kafka`: trusted systems that hold credentials of the broker with an ACL on this topic. `events`: `POST /events`
+    with a token of a tenant. `webhooks`: `POST /webhooks/{source}`, by the source's signature or secret.
+    """
+
+    ways: tuple[Way, ...] = ()
+    roles: tuple[str, ...] = ()
+
+    def admits(self, way: Way, roles: frozenset[str] = frozenset()) -> bool:
+        """Whether somebody with these roles may publish by this way."""
+        return way in self.ways and (way != "events" or not roles.isdisjoint(self.roles))
+
+
+NOBODY: Final = Outside()
+_TRUSTED: Final = Outside(("kafka",))
+_PUBLISHERS: Final = Outside(("kafka", "events", "webhooks"), ("publisher", "staff", "superuser"))
+_HOLDERS: Final = Outside(("kafka", "events"), ("publisher", "staff", "superuser"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +42,7 @@ class Topic:
     partitions: int = 6
     retention: timedelta | None = timedelta(days=7)
     compacted: bool = False
-    external: str | None = field(default=None)
+    outside: Outside = field(default=NOBODY)
 
     @property
     def dead_letter(self) -> str:
@@ -30,7 +55,7 @@ BI_QUERY_SCRAPED = Topic(
     key="tenant:connector",
     carries="one BiQuery record, or the closing record of a collecting job",
     producers=("scraper", "log_miner", "query_executor"),
-    external="trusted systems with broker credentials",
+    outside=_TRUSTED,
 )
 BI_QUERY_STORED = Topic(
     "bi_query.stored", key="job id", carries="the outcome of a collecting job", producers=("aggregator",)
@@ -40,7 +65,7 @@ USAGE_RECOMPUTE = Topic(
     key="tenant:space or tenant:connector",
     carries="a wish for fresh usage statistics",
     producers=("scraper", "log_miner"),
-    external="trusted systems with broker credentials",
+    outside=_TRUSTED,
 )
 DEPLOYMENT_RECORDED = Topic(
     "deployment.recorded",
@@ -48,7 +73,7 @@ DEPLOYMENT_RECORDED = Topic(
     carries="one state of one deployment",
     producers=("gateway",),
     retention=timedelta(days=30),
-    external="trusted systems with broker credentials",
+    outside=_PUBLISHERS,
 )
 AUDIT_RECORDED = Topic(
     "audit.recorded",
@@ -56,7 +81,7 @@ AUDIT_RECORDED = Topic(
     carries="who did what to which resource",
     producers=("gateway", "aggregator", "query_executor", "reporting", "product_analytics", "exporter"),
     retention=timedelta(days=30),
-    external="trusted systems with broker credentials",
+    outside=_HOLDERS,
 )
 TRACKED_EVENT_COLLECTED = Topic(
     "tracked_event.collected", key="project:device", carries="one product-analytics event", producers=("gateway",)

@@ -40,8 +40,7 @@ def spaces(catalogue: Catalogue) -> APIRouter:
     @router.post("", status_code=201, responses=problems(409, 422))
     async def create_space(body: NewSpace, caller: Caller, request: Request, key: IdempotencyKey = None) -> SpaceOut:
         space_id = creation_id(caller, request.url.path, key)
-        tenant = caller.require_tenant()
-        space = await catalogue.create_space(tenant, space_id, body.name, body.slug, body.description)
+        space = await catalogue.create_space(caller, space_id, body.name, body.slug, body.description)
         return SpaceOut.model_validate(space)
 
     @router.get("", responses=problems(422))
@@ -57,11 +56,11 @@ def spaces(catalogue: Catalogue) -> APIRouter:
     @router.patch("/{slug}", responses=problems(404, 409, 422))
     async def change_space(slug: SpaceSlug, body: SpacePatch, caller: Caller) -> SpaceOut:
         change = SpaceChange(body.name, body.slug, body.description)
-        return SpaceOut.model_validate(await catalogue.change_space(caller.require_tenant(), slug, change))
+        return SpaceOut.model_validate(await catalogue.change_space(caller, slug, change))
 
     @router.delete("/{slug}", status_code=204, responses=problems(404))
     async def delete_space(slug: SpaceSlug, caller: Caller) -> Response:
-        await catalogue.delete_space(caller.require_tenant(), slug)
+        await catalogue.delete_space(caller, slug)
         return Response(status_code=204)
 
     return router
@@ -77,7 +76,7 @@ def products(catalogue: Catalogue) -> APIRouter:
     ) -> ProductOut:
         product_id = creation_id(caller, request.url.path, key)
         change = ProductChange(body.name, body.slug, body.description, _claims(body.tables))
-        made = await catalogue.create_product(caller.require_tenant(), slug, product_id, change, body.name)
+        made = await catalogue.create_product(caller, slug, product_id, change, body.name)
         return ProductOut.model_validate(made)
 
     @router.get("", responses=problems(404, 422))
@@ -95,12 +94,12 @@ def products(catalogue: Catalogue) -> APIRouter:
     @router.patch("/{product_id}", responses=problems(404, 409, 422))
     async def change_product(slug: SpaceSlug, product_id: UUID, body: ProductPatch, caller: Caller) -> ProductOut:
         change = ProductChange(body.name, body.slug, body.description, _claims(body.tables))
-        changed = await catalogue.change_product(caller.require_tenant(), slug, product_id, change)
+        changed = await catalogue.change_product(caller, slug, product_id, change)
         return ProductOut.model_validate(changed)
 
     @router.delete("/{product_id}", status_code=204, responses=problems(404, 422))
     async def delete_product(slug: SpaceSlug, product_id: UUID, caller: Caller) -> Response:
-        await catalogue.delete_product(caller.require_tenant(), slug, product_id)
+        await catalogue.delete_product(caller, slug, product_id)
         return Response(status_code=204)
 
     return router

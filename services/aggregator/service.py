@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from libs.common.auth import Principal
 from libs.common.clock import Clock
 from libs.common.db import Connection, Database
 from libs.common.errors import Unprocessable
@@ -59,13 +60,13 @@ class Catalogue:
         self._refresh = refresh
 
     async def create_space(
-        self, tenant: UUID, space_id: UUID, name: str, slug: str | None, description: str | None
+        self, caller: Principal, space_id: UUID, name: str, slug: str | None, description: str | None
     ) -> Space:
         """The new space, or the one that the same request made before. 409 where the slug is taken."""
         now = self._clock()
         space = Space(space_id, _slug(slug, name), name, description, now, now)
-        async with self._database.tenant(tenant) as connection:
-            return await catalogue.insert_space(connection, tenant, space)
+        async with self._database.change(caller, now) as connection:
+            return await catalogue.insert_space(connection, caller.require_tenant(), space)
 
     async def space(self, tenant: UUID, slug: str) -> Space:
         async with self._database.tenant(tenant) as connection:
@@ -75,37 +76,39 @@ class Catalogue:
         async with self._database.tenant(tenant) as connection:
             return await catalogue.list_spaces(connection, tenant, after, limit)
 
-    async def change_space(self, tenant: UUID, slug: str, change: SpaceChange) -> Space:
+    async def change_space(self, caller: Principal, slug: str, change: SpaceChange) -> Space:
         """The slug stays when only the name changes."""
-        async with self._database.tenant(tenant) as connection:
+        tenant, now = caller.require_tenant(), self._clock()
+        async with self._database.change(caller, now) as connection:
             old = await catalogue.space_by_slug(connection, tenant, slug)
             new = replace(
                 old,
                 name=change.name or old.name,
                 slug=change.slug or old.slug,
                 description=_described(old.description, change.description),
-                updated_at=self._clock(),
+                updated_at=now,
             )
             await catalogue.update_space(connection, tenant, new)
             return new
 
-    async def delete_space(self, tenant: UUID, slug: str) -> None:
+    async def delete_space(self, caller: Principal, slug: str) -> None:
         """Remove a space and its products; usage records stay."""
-        async with self._database.tenant(tenant) as connection:
+        tenant = caller.require_tenant()
+        async with self._database.change(caller, self._clock()) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, slug)
             await counter_build.forget(connection, tenant, await catalogue.product_ids(connection, tenant, space.id))
             await catalogue.delete_space(connection, tenant, space.id)
 
     async def create_product(
-        self, tenant: UUID, space_slug: str, product_id: UUID, change: ProductChange, name: str
+        self, caller: Principal, space_slug: str, product_id: UUID, change: ProductChange, name: str
     ) -> Product:
         """The new product with its statistics, or the one that the same request made before. 409 for a taken slug."""
         claims = change.tables or ()
         _check_claims(claims)
-        now = self._clock()
+        tenant, now = caller.require_tenant(), self._clock()
         await self._refresh.slide(tenant)
-        async with self._database.tenant(tenant) as connection:
+        async with self._database.change(caller, now) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
             product = Product(
@@ -130,11 +133,14 @@ class Catalogue:
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
             return await catalogue.list_products(connection, tenant, space.id, after, limit)
 
-    async def change_product(self, tenant: UUID, space_slug: str, product_id: UUID, change: ProductChange) -> Product:
+    async def change_product(
+        self, caller: Principal, space_slug: str, product_id: UUID, change: ProductChange
+    ) -> Product:
         """Changed tables rebuild the product's statistics before this returns."""
+        tenant, now = caller.require_tenant(), self._clock()
         _check_claims(change.tables or ())
         await self._refresh.slide(tenant)
-        async with self._database.tenant(tenant) as connection:
+        async with self._database.change(caller, now) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
             old = await catalogue.product(connection, tenant, space.id, product_id)
@@ -144,15 +150,16 @@ class Catalogue:
                 slug=change.slug or old.slug,
                 description=_described(old.description, change.description),
                 tables=old.tables if change.tables is None else change.tables,
-                updated_at=self._clock(),
+                updated_at=now,
             )
             await catalogue.update_product(connection, tenant, new)
             if new.tables != old.tables:
                 await self._claim(connection, tenant, new)
             return new
 
-    async def delete_product(self, tenant: UUID, space_slug: str, product_id: UUID) -> None:
-        async with self._database.tenant(tenant) as connection:
+    async def delete_product(self, caller: Principal, space_slug: str, product_id: UUID) -> None:
+        tenant = caller.require_tenant()
+        async with self._database.change(caller, self._clock()) as connection:
             await locks.change_claims(connection, tenant)
             space = await catalogue.space_by_slug(connection, tenant, space_slug)
             await catalogue.product(connection, tenant, space.id, product_id)

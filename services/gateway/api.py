@@ -1,16 +1,13 @@
 """The gateway's own routes: each parses, calls one use case and shapes its answer."""
 
-from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter
 
-from libs.common.auth import Principal
 from libs.common.connectors import SETTINGS_MODELS, WAREHOUSE_TYPES
 from libs.common.http import IdempotencyKey, problems
-from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit, decode_cursor, encode_cursor
-from services.gateway.domain import Position
+from libs.common.paging import DEFAULT_LIMIT, Cursor, Limit
+from services.gateway.callers import Anyone, Caller, next_cursor, position_of
 from services.gateway.identity import Identity
 from services.gateway.registry import models
 from services.gateway.registry.api_keys import ApiKeys
@@ -22,32 +19,7 @@ from services.gateway.service import Gateway
 from services.gateway.store.api_keys import ApiKey
 from services.gateway.store.connectors import Connector
 from services.gateway.store.tenants import Tenant
-
-
-async def _caller(
-    request: Request, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
-) -> Principal:
-    identity: Identity = request.app.state.identity
-    return await identity.principal(authorization)
-
-
-async def _tenant_caller(caller: Annotated[Principal, Depends(_caller)]) -> Principal:
-    caller.require_tenant()
-    return caller
-
-
-Anyone = Annotated[Principal, Depends(_caller)]
-Caller = Annotated[Principal, Depends(_tenant_caller)]
-
-
-def _next(found: list[Tenant] | list[ApiKey] | list[Connector], limit: int) -> str | None:
-    """The cursor behind a page; one row more than the page was asked for."""
-    return encode_cursor(found[limit - 1].created_at, found[limit - 1].id) if len(found) > limit else None
-
-
-def _position(cursor: str | None) -> Position | None:
-    values = decode_cursor(cursor, datetime.fromisoformat, UUID)
-    return Position(*values) if values else None
+from services.gateway.webhook_api import webhook_routes, webhook_source_routes
 
 
 def tenant_routes(tenants: Tenants, identity: Identity) -> APIRouter:
@@ -64,8 +36,8 @@ def tenant_routes(tenants: Tenants, identity: Identity) -> APIRouter:
         caller: Anyone, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> models.Page[models.TenantBody]:
         """Needs the role `superuser`."""
-        found = await tenants.page(caller, _position(cursor), limit + 1)
-        return models.Page(items=[_tenant(each) for each in found[:limit]], next_cursor=_next(found, limit))
+        found = await tenants.page(caller, position_of(cursor), limit + 1)
+        return models.Page(items=[_tenant(each) for each in found[:limit]], next_cursor=next_cursor(found, limit))
 
     @router.get("/{tenant_id}", responses=problems(404))
     async def get_tenant(caller: Anyone, tenant_id: UUID) -> models.TenantBody:
@@ -115,8 +87,8 @@ def api_key_routes(api_keys: ApiKeys, identity: Identity) -> APIRouter:
         caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> models.Page[models.ApiKeyBody]:
         """Needs the role `staff`; revoked keys too."""
-        found = await api_keys.page(caller, _position(cursor), limit + 1)
-        return models.Page(items=[_api_key(each) for each in found[:limit]], next_cursor=_next(found, limit))
+        found = await api_keys.page(caller, position_of(cursor), limit + 1)
+        return models.Page(items=[_api_key(each) for each in found[:limit]], next_cursor=next_cursor(found, limit))
 
     @router.delete("/{key_id}", status_code=204, responses=problems(404))
     async def revoke_api_key(caller: Caller, key_id: UUID) -> None:
@@ -147,9 +119,9 @@ def connector_routes(connectors: Connectors) -> APIRouter:
         caller: Caller, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None
     ) -> models.Page[ConnectorBody]:
         """In the order of creation."""
-        found = await connectors.page(caller, _position(cursor), limit + 1)
+        found = await connectors.page(caller, position_of(cursor), limit + 1)
         items = [_connector(connectors, each) for each in found[:limit]]
-        return models.Page(items=items, next_cursor=_next(found, limit))
+        return models.Page(items=items, next_cursor=next_cursor(found, limit))
 
     @router.get("/types")
     async def list_connector_types(_caller: Anyone) -> models.ConnectorTypes:
@@ -206,4 +178,6 @@ def routes(gateway: Gateway) -> tuple[APIRouter, ...]:
         user_routes(gateway.users),
         api_key_routes(gateway.api_keys, gateway.identity),
         connector_routes(gateway.connectors),
+        webhook_source_routes(gateway.webhook_sources),
+        webhook_routes(gateway.webhooks),
     )

@@ -1,7 +1,7 @@
 """Composition root of the gateway."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from fastapi import FastAPI
@@ -22,6 +22,13 @@ from services.gateway.docs import docs_routes, without_builtin_openapi
 from services.gateway.edge import Edge, HttpMetrics, OwnKeyedCalls
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity, KeyVerifier, TokenVerifier
+from services.gateway.ingress.api import event_routes, schema_routes
+from services.gateway.ingress.events import Ingress, received_counter
+from services.gateway.ingress.publishing import Publishing
+from services.gateway.ingress.rejections import Rejections
+from services.gateway.ingress.sending import Sending
+from services.gateway.ingress.sources import KnownSources
+from services.gateway.ingress.webhooks import WebhookMetrics, Webhooks
 from services.gateway.jwks import KeySet, fetch_from
 from services.gateway.openapi import Documents
 from services.gateway.proxy import PassThrough, Sessions
@@ -30,14 +37,17 @@ from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.living import DeletedTenants
 from services.gateway.registry.tenants import Tenants
 from services.gateway.registry.users import Users
+from services.gateway.registry.webhook_sources import WebhookSources
 from services.gateway.relaying import Relaying
 from services.gateway.routes import RouteTable
 from services.gateway.service import Admission, Gateway, Mint
 from services.gateway.settings import Settings
 
 NAME = "gateway"
-_CREATING = frozenset({"/tenants", "/connectors", "/api-keys", "/users/erase"})
+_ROTATING = "/webhook-sources/{source_id}/rotate"
+_CREATING = ("/tenants", "/connectors", "/api-keys", "/users/erase", "/webhook-sources", _ROTATING)
 _PRUNE = timedelta(minutes=10)
+_COUNTED = timedelta(seconds=10)
 
 
 class Process:
@@ -48,18 +58,32 @@ class Process:
     ) -> None:
         self._settings = settings
         self._database = database
-        self._relay = Relaying(settings, database, MessagingMetrics(registry), clock)
+        metrics = MessagingMetrics(registry)
+        self._relay = Relaying(settings, database, metrics, clock)
+        self.sending = Sending(settings, metrics, clock)
         self._upkeep = Upkeep()
-        self.gateway = _gateway(settings, database, sessions, clock)
+        self._rejections = Rejections(database, clock)
+        ring = KeyRing.of(settings.sealing_keys)
+        sources, watched = KnownSources(database, ring), WebhookMetrics(registry)
+        webhooks = Webhooks(settings, sources, self._rejections, self.sending, watched, clock)
+        webhook_sources = WebhookSources(database, clock, ring, sources.forget)
+        self.gateway = _gateway(settings, database, sessions, clock, ring, webhook_sources, webhooks)
+        ingress = Ingress(settings, self.sending, received_counter(registry), clock)
+        self.publishing = Publishing(self.gateway.identity, ingress, settings.max_body_bytes)
 
     def start(self) -> None:
         """Tell what is in the outbox, drop what is old."""
         self._relay.start()
+        self.sending.start()
         self._upkeep.every(_PRUNE, "idempotency keys", self.gateway.calls.prune)
+        self._upkeep.every(_COUNTED, "refused webhooks", self._rejections.flush)
 
     async def stop(self) -> None:
         """Requests have ended by now."""
         await self._upkeep.stop()
+        with suppress(Exception):  # a count that is lost is no reason to stop in disorder
+            await self._rejections.flush(all_windows=True)
+        await self.sending.stop()
         await self._relay.stop()
 
     async def ready(self) -> str | None:
@@ -67,8 +91,15 @@ class Process:
         return await self._database.ready()
 
 
-def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: Clock) -> Gateway:
-    ring = KeyRing.of(settings.sealing_keys)
+def _gateway(
+    settings: Settings,
+    database: Database,
+    sessions: Sessions,
+    clock: Clock,
+    ring: KeyRing,
+    webhook_sources: WebhookSources,
+    webhooks: Webhooks,
+) -> Gateway:
     fetch = fetch_from(sessions.outward, settings.jwt_jwks_url) if settings.jwt_jwks_url else None
     tokens = TokenVerifier(settings, KeySet(settings.jwt_jwks, fetch))
     signer = InternalSigner.of(settings.internal_key_id, settings.internal_private_key.get_secret_value())
@@ -80,6 +111,8 @@ def _gateway(settings: Settings, database: Database, sessions: Sessions, clock: 
         users=Users(database, clock, erased, calls),
         api_keys=ApiKeys(database, clock, erased),
         connectors=Connectors(database, clock, ring, EgressPolicy.of(settings.egress_allow)),
+        webhook_sources=webhook_sources,
+        webhooks=webhooks,
         admission=Admission(settings, database, Mint(signer)),
         proxy=PassThrough(settings, sessions.inward),
         calls=calls,
@@ -101,7 +134,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
             process.start()
             running.append(process)
             app.state.identity = process.gateway.identity
-            for router in (*routes(process.gateway), docs_routes(process.gateway.documents)):
+            own = (*routes(process.gateway), event_routes(), schema_routes())
+            for router in (*own, docs_routes(process.gateway.documents)):
                 app.include_router(router)
             yield
         finally:
@@ -116,11 +150,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Edge:
     def gateway() -> Gateway:
         return running[0].gateway
 
+    def publishing() -> Publishing:
+        return running[0].publishing
+
     own = create_app(NAME, settings, registry=registry, lifespan=lifespan, readiness=ready)
     own.title = "Tidemark"
     without_builtin_openapi(own)
     own.add_middleware(OwnKeyedCalls, gateway=gateway, paths=_CREATING)
-    return Edge(own, gateway, RouteTable(), HttpMetrics(registry))
+    return Edge(own, gateway, publishing, RouteTable(), HttpMetrics(registry))
 
 
 def main() -> None:

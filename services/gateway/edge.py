@@ -1,7 +1,7 @@
 """The outermost application: passes known routes on to services, gives all others to the gateway's own."""
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -15,11 +15,14 @@ from libs.common.errors import TidemarkError, Unavailable
 from libs.common.failures import describe, is_transient
 from libs.common.http import error_response
 from services.gateway.idempotency import key_of
-from services.gateway.routes import Match, Needs, NotRouted, RouteTable
+from services.gateway.ingress.publishing import PATH, Gone, Publishing
+from services.gateway.routes import Match, Needs, NotRouted, Route, RouteTable
 from services.gateway.service import Gateway
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _ROUTE: Final = "tidemark.route"
+# Some senders put their secret behind the address. It is nothing that is asked for, and spans would show it.
+_WEBHOOKS: Final = "/webhooks/"
 _tracer = trace.get_tracer("tidemark.gateway")
 _trace_context = TraceContextTextMapPropagator()
 _log = structlog.get_logger()
@@ -66,6 +69,8 @@ async def answered(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> 
     watched = Watched(send)
     try:
         await app(scope, receive, watched)
+    except Gone:
+        return
     except Exception as error:
         if watched.status is not None:
             raise
@@ -90,11 +95,19 @@ def _refusing(error: TidemarkError) -> ASGIApp:
 
 
 class Edge:
-    """Plain ASGI: what is passed through never meets the framework."""
+    """Plain ASGI: what is passed through, and events that are published, never meet the framework."""
 
-    def __init__(self, own: ASGIApp, gateway: Callable[[], Gateway], table: RouteTable, metrics: HttpMetrics) -> None:
+    def __init__(
+        self,
+        own: ASGIApp,
+        gateway: Callable[[], Gateway],
+        publishing: Callable[[], Publishing],
+        table: RouteTable,
+        metrics: HttpMetrics,
+    ) -> None:
         self._own = own
         self._gateway = gateway
+        self._publishing = publishing
         self._table = table
         self._metrics = metrics
 
@@ -103,9 +116,14 @@ class Edge:
             await self._own(scope, receive, send)
             return
         started, watched, route = time.perf_counter(), Watched(send), "unknown"
+        if scope["path"].startswith(_WEBHOOKS):
+            scope["query_string"] = b""
         try:
             match = self._table.match(scope["method"], scope["path"])
-            if match is None:
+            if match is None and Publishing.takes(scope):
+                route = PATH
+                await _traced(f"POST {PATH}", PATH, self._publishing(), scope, receive, watched)
+            elif match is None:
                 await self._own(scope, receive, watched)
                 route = str(scope.get(_ROUTE) or getattr(scope.get("route"), "path", route))
             else:
@@ -170,16 +188,18 @@ class _Passing:
 class OwnKeyedCalls:
     """Middleware of the gateway's own application: Idempotency-Key on what it creates itself."""
 
-    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], paths: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, gateway: Callable[[], Gateway], paths: Iterable[str]) -> None:
         self._app = app
         self._gateway = gateway
-        self._paths = paths
+        self._table = RouteTable(Route("POST", path, "gateway") for path in paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self._paths or scope["method"] != "POST":
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        match = self._table.match("POST", scope["path"]) if posted else None
+        if match is None:
             await self._app(scope, receive, send)
         else:
-            scope[_ROUTE] = scope["path"]  # an answer from the store meets no router
+            scope[_ROUTE] = match.route.pattern  # an answer from the store meets no router
             await answered(self._keyed, scope, receive, send)
 
     async def _keyed(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

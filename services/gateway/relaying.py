@@ -1,21 +1,15 @@
-"""The outbox's relay, with a broker that may come later: the gateway serves without one, its events wait."""
+"""The outbox's relay, with a broker that may come later: events wait."""
 
 import asyncio
 import contextlib
 
-import structlog
-from faststream.kafka import KafkaBroker
-
-from libs.common.broker import Publisher, build_broker
+from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.db import Database
-from libs.common.failures import RetryPolicy, describe
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.outbox import Relay
+from services.gateway.connecting import NAME, connected_broker
 from services.gateway.settings import Settings
-
-_log = structlog.get_logger()
-_SERVICE = "gateway"
 
 
 class Relaying:
@@ -39,8 +33,8 @@ class Relaying:
                 await self._task
 
     async def _run(self) -> None:
-        broker = await self._connected()
-        publisher = Publisher(broker, self._settings, service=_SERVICE, metrics=self._metrics, clock=self._clock)
+        broker = await connected_broker(self._settings)
+        publisher = Publisher(broker, self._settings, service=NAME, metrics=self._metrics, clock=self._clock)
         relay = Relay(self._database.worker, publisher, self._settings, self._metrics, clock=self._clock)
         relay.start()
         try:
@@ -48,15 +42,3 @@ class Relaying:
         finally:
             await relay.stop(self._settings.shutdown_seconds)
             await broker.stop()
-
-    async def _connected(self) -> KafkaBroker:
-        for pause in RetryPolicy(first=0.5).pauses():
-            broker = build_broker(self._settings, _SERVICE)
-            try:
-                await broker.start()
-                return broker
-            except Exception as error:
-                _log.warning("the broker cannot be reached; trying on", error=describe(error))
-                await broker.stop()
-            await asyncio.sleep(pause)
-        raise AssertionError("pauses are endless")

@@ -80,8 +80,26 @@ _ANALYTICS: Final[tuple[Route, ...]] = (
     *_each("POST", _QUERIES + "{slug}/validate/"),
 )
 
+_REPORTING: Final = "/api/v1"
+_REPORTS: Final[tuple[Route, ...]] = (
+    *(Route("GET", f"{_REPORTING}/analytics/{name}", "reporting") for name in ("catalog", "dora", "usage", "export")),
+    Route("GET", f"{_REPORTING}/analytics/dora/explain", "reporting"),
+    Route("GET", f"{_REPORTING}/analytics/scorecards", "reporting"),
+    *_crud(f"{_REPORTING}/components", f"{_REPORTING}/components/{{component_id}}", "reporting"),
+    Route("POST", f"{_REPORTING}/components/import", "reporting"),
+    *_crud(f"{_REPORTING}/environments", f"{_REPORTING}/environments/{{environment_id}}", "reporting"),
+    Route("GET", f"{_REPORTING}/deployments", "reporting"),
+    Route("POST", f"{_REPORTING}/deployments", "reporting"),
+    Route("GET", f"{_REPORTING}/deployments/parked", "reporting"),
+    Route("GET", f"{_REPORTING}/deployments/{{deployment_id}}", "reporting"),
+    Route("PATCH", f"{_REPORTING}/deployments/{{deployment_id}}", "reporting"),
+    Route("GET", f"{_REPORTING}/audit-events", "reporting"),
+    Route("POST", f"{_REPORTING}/audit-events", "reporting"),
+)
+
 ROUTES: Final[tuple[Route, ...]] = (
     *_ANALYTICS,
+    *_REPORTS,
     Route("POST", "/connectors/{connector_id}/test", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("GET", "/connectors/{connector_id}/schedule", BY_CONNECTOR_TYPE, Needs.CONNECTOR),
     Route("POST", "/connectors/{connector_id}/bi-sync", "scraper", Needs.BI),

@@ -12,12 +12,14 @@ from libs.common.errors import NotFound, Unavailable
 from libs.common.remembered import Remembered
 from services.gateway.idempotency import KeyedCalls
 from services.gateway.identity import Identity
+from services.gateway.ingress.webhooks import Webhooks
 from services.gateway.openapi import Documents
 from services.gateway.proxy import PassThrough, Target
 from services.gateway.registry.api_keys import ApiKeys
 from services.gateway.registry.connectors import Connectors
 from services.gateway.registry.tenants import Tenants
 from services.gateway.registry.users import Users
+from services.gateway.registry.webhook_sources import WebhookSources
 from services.gateway.routes import Match, Needs, service_of
 from services.gateway.settings import Settings
 from services.gateway.store import connectors as store
@@ -78,6 +80,8 @@ class Gateway:
     users: Users
     api_keys: ApiKeys
     connectors: Connectors
+    webhook_sources: WebhookSources
+    webhooks: Webhooks
     admission: Admission
     proxy: PassThrough
     calls: KeyedCalls

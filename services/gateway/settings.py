@@ -47,6 +47,24 @@ class Settings(ServiceSettings):
         float, Field(gt=0, description="After a crash, a request under the same Idempotency-Key runs again after this.")
     ] = 60.0
 
+    ingress_max_event_bytes: Annotated[
+        int, Field(gt=0, le=900_000, description="Largest event taken by `POST /events`, else 413.")
+    ] = 262_144
+    ingress_max_events: Annotated[int, Field(gt=0, description="Most events of one batched request, else 413.")] = 1_000
+    ingress_max_in_flight: Annotated[
+        int, Field(gt=0, description="Events that wait for the broker's acknowledgement; more are answered 429.")
+    ] = 10_000
+    ingress_acknowledge_seconds: Annotated[
+        float, Field(gt=0, le=60, description="Time for the broker to acknowledge an event from outside, else 503.")
+    ] = 10.0
+
+    webhook_max_in_flight: Annotated[
+        int, Field(gt=0, description="Webhooks that are worked on at the same time; more are answered 429.")
+    ] = 200
+    webhook_read_seconds: Annotated[
+        float, Field(gt=0, description="Time for the body of a webhook to arrive, else 408.")
+    ] = 10.0
+
     @model_validator(mode="after")
     def _long_secret(self) -> Self:
         if self.jwt_secret is not None and len(self.jwt_secret.get_secret_value().encode()) < 32:

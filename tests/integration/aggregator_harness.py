@@ -11,6 +11,7 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from libs.common.auth import Principal
 from libs.common.db import Connection, Database
 from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
@@ -42,6 +43,11 @@ class MovedClock:
         self.now += by
 
 
+def person(tenant: UUID) -> Principal:
+    """Somebody of a tenant."""
+    return Principal(tenant, "ada")
+
+
 @dataclass
 class Harness:
     """One replica's use cases."""
@@ -56,12 +62,12 @@ class Harness:
     admin: Connection = field(repr=False)
 
     async def space(self, tenant: UUID, slug: str = "shop") -> UUID:
-        return (await self.catalogue.create_space(tenant, uuid4(), slug, slug, None)).id
+        return (await self.catalogue.create_space(person(tenant), uuid4(), slug, slug, None)).id
 
     async def product(self, tenant: UUID, name: str, *tables: str | Claim, space: str = "shop") -> UUID:
         claims = tuple(table if isinstance(table, Claim) else Claim(table, None) for table in tables)
         change = ProductChange(name, None, None, claims)
-        return (await self.catalogue.create_product(tenant, space, uuid4(), change, name)).id
+        return (await self.catalogue.create_product(person(tenant), space, uuid4(), change, name)).id
 
     async def stats(self, tenant: UUID, space: str = "shop") -> dict[UUID, ProductStats]:
         """Statistics after an aggregation now."""

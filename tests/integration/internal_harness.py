@@ -20,14 +20,16 @@ _NO_VALUE = {"uuid": "gen_random_uuid()", "bigint": "1", "integer": "1", "smalli
 _NO_VALUE |= {"double precision": "0.5", "ARRAY": "'{}'", "jsonb": "'[]'", "text": "'x'"}
 # What a constraint asks for, or what joins the rows of one tenant.
 _VALUES = {"environment": "'production'", "state": "'completed'", "connection_type": "'internal'", "secret_key": "NULL"}
-_VALUES |= {"retired_at": "NULL", "deleted_at": "NULL"}
+_VALUES |= {"retired_at": "NULL", "deleted_at": "NULL", "actor_type": "'user'"}
+_VALUES |= {"lifecycle": "'planned'", "tier": "'other'", "status": "'SUCCEEDED'"}
 _SHARED_IDS = ("id", "space_id", "product_id", "pattern_id", "app_id", "query_id")
 # Whoever is referred to stands before whoever refers to it.
 TABLES = (
     "gateway.tenant", "gateway.connector", "aggregator.space", "aggregator.data_product", "aggregator.product_table",
     "aggregator.product_usage_stats", "aggregator.sql_pattern", "aggregator.query_log", "aggregator.bi_reference",
     "query_executor.app", "query_executor.analytics_query", "query_executor.analytics_query_version",
-    "query_executor.query_execution",
+    "query_executor.query_execution", "reporting.component", "reporting.environment", "reporting.deployment",
+    "reporting.audit_event",
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from services.aggregator.erasing import Rewriting
 from services.aggregator.service import ProductChange
 from services.aggregator.store import counter_build, stats
 from services.aggregator.store.catalogue import Claim
-from tests.integration.aggregator_harness import NOON, Harness, Source, replicas
+from tests.integration.aggregator_harness import NOON, Harness, Source, person, replicas
 from tests.integration.aggregator_oracle import Name, Oracle, Said
 from tests.support.platform import SEALING_KEY, Platform
 
@@ -223,7 +223,7 @@ class Play:
             for name, connector in step.claims
         )
         change = ProductChange(tables=made)
-        await self.real.catalogue.change_product(self.tenant, "shop", self.products[step.product], change)
+        await self.real.catalogue.change_product(person(self.tenant), "shop", self.products[step.product], change)
 
     async def _close(self, step: Step) -> None:
         self.naive.close(step.connector, step.sync_seq, step.count, step.flag, self.now)

@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.ports import accepts
 from deploy.local.service import ServiceProcess
+from libs.common.topics import AUDIT_RECORDED, CONNECTOR_CHANGED
 from tests.integration.gateway_harness import BIG, PIECE, Front, Reply, connector, front_process, secret_of
 from tests.support.platform import JWT_SECRET, Platform
 from tests.support.processes import eventually, token
@@ -121,8 +122,8 @@ async def test_it_serves_without_a_broker(platform: Platform, tmp_path: Path) ->
         tenant = await gateway.new_tenant()
         made = await gateway.call("POST", "/connectors", tenant=tenant, json=connector())
         assert made.status == 201
-        waiting = await gateway.sql("SELECT FROM gateway.outbox WHERE key = $1", made.body["id"])
-        assert len(waiting) == 1
+        waiting = await gateway.sql("SELECT topic FROM gateway.outbox WHERE key = $1", made.body["id"])
+        assert sorted(each["topic"] for each in waiting) == [AUDIT_RECORDED.name, CONNECTOR_CHANGED.name]
         await process.stop()
         assert process.exit_code in ENDED
 

@@ -28,7 +28,7 @@ async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
 
 
 async def told(stack: Stack, tenant: UUID) -> list[tuple[AuditRecorded, dict[str, str], str, str]]:
-    """Event, headers, key and text of each record of a tenant, in the order of the topic's partitions."""
+    """Event, headers, key and text of each record of this service, in the order of the topic's partitions."""
     await stack.relayed()
     settings = CommonSettings(kafka=stack.platform.kafka, topic_prefix=stack.platform.topic_prefix)
     records = await Bench(settings).read(stack.platform.topic_prefix + AUDIT_RECORDED.name)
@@ -36,7 +36,7 @@ async def told(stack: Stack, tenant: UUID) -> list[tuple[AuditRecorded, dict[str
     for record in records:
         headers = {name: (value or b"").decode() for name, value in record.headers}
         event = AuditRecorded.model_validate_json(record.value)
-        if event.tenant == tenant:
+        if event.tenant == tenant and headers["ce_source"] == "/tidemark/query-executor":
             found.append((event, headers, record.key.decode(), record.value.decode()))
     return found
 

@@ -15,8 +15,8 @@ from tests.support.platform import Platform
 
 NOT_FOR_WANT_OF_RIGHTS = {"dblink": "42883"}  # is not installed
 VIEWS = {
-    "app", "bi_reference", "connector", "data_product", "data_product_table", "product_usage", "query_execution",
-    "query_log", "saved_query", "space",
+    "app", "audit_event", "bi_reference", "component", "connector", "data_product", "data_product_table", "deployment",
+    "environment", "product_usage", "query_execution", "query_log", "saved_query", "space",
 }  # fmt: skip
 
 

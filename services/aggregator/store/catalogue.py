@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from libs.common.db import Connection
 from libs.common.errors import Conflict, NotFound
@@ -64,6 +65,11 @@ def _product(row: asyncpg.Record) -> Product:
     values.pop("table_names")
     values.pop("table_connectors")
     return Product(**values, tables=claims_of(row))
+
+
+def _shown(claims: Sequence[Claim]) -> str:
+    """Claims as the audit shows them; what is looked up are the rows of product_table."""
+    return orjson.dumps(claims).decode()
 
 
 async def insert_space(connection: Connection, tenant: UUID, space: Space) -> Space:
@@ -137,8 +143,8 @@ async def insert_product(connection: Connection, tenant: UUID, product: Product)
         return bool(
             await connection.fetchval(
                 """INSERT INTO data_product
-                       (tenant_id, id, space_id, slug, name, description, created_at, updated_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                       (tenant_id, id, space_id, slug, name, description, created_at, updated_at, tables)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                    ON CONFLICT (tenant_id, id) DO NOTHING RETURNING true""",
                 tenant,
                 product.id,
@@ -148,6 +154,7 @@ async def insert_product(connection: Connection, tenant: UUID, product: Product)
                 product.description,
                 product.created_at,
                 product.updated_at,
+                _shown(product.tables),
             )
         )
     except asyncpg.UniqueViolationError:
@@ -193,7 +200,7 @@ async def update_product(connection: Connection, tenant: UUID, product: Product)
     """Write name, slug and description. 409 where the slug is taken."""
     try:
         await connection.execute(
-            """UPDATE data_product SET slug = $3, name = $4, description = $5, updated_at = $6
+            """UPDATE data_product SET slug = $3, name = $4, description = $5, updated_at = $6, tables = $7
                WHERE tenant_id = $1 AND id = $2""",
             tenant,
             product.id,
@@ -201,6 +208,7 @@ async def update_product(connection: Connection, tenant: UUID, product: Product)
             product.name,
             product.description,
             product.updated_at,
+            _shown(product.tables),
         )
     except asyncpg.UniqueViolationError:
         raise Conflict(f"slug: a product `{product.slug}` exists in this space; choose another slug.") from None

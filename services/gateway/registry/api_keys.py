@@ -42,7 +42,7 @@ class ApiKeys:
             last_used_at=None,
             revoked_at=None,
         )
-        async with self.database.tenant(tenant) as connection:
+        async with self.database.change(caller, now) as connection:
             await require_living(connection, tenant)
             erased = await self.erased.pseudonyms(connection, [(tenant, caller.subject)])
             api_key = replace(api_key, created_by=erased.get((tenant, caller.subject), caller.subject))
@@ -58,7 +58,7 @@ class ApiKeys:
 
     async def revoke(self, caller: Principal, key_id: UUID) -> None:
         """Final, and fine to repeat. Every gateway refuses the key within seconds."""
-        tenant = require_staff(caller)
-        async with self.database.tenant(tenant) as connection:
-            if not await store.revoke_api_key(connection, tenant, key_id, self.clock()):
+        tenant, now = require_staff(caller), self.clock()
+        async with self.database.change(caller, now) as connection:
+            if not await store.revoke_api_key(connection, tenant, key_id, now):
                 raise NotFound("There is no such API key.")

@@ -70,7 +70,7 @@ class Connectors:
             timezone=body.schedule.timezone if body.schedule else None,
         )
         try:
-            async with self.database.tenant(tenant) as connection:
+            async with self.database.change(caller, now) as connection:
                 await require_living(connection, tenant)
                 if not await store.insert_connector(connection, connector):
                     return await _found(store.find_connector(connection, tenant, connector_id))
@@ -95,12 +95,12 @@ class Connectors:
         self, caller: Principal, connector_id: UUID, body: ChangeConnector | ReplaceConnector
     ) -> Connector:
         """Change what is named, or replace; version and event where anything differs."""
-        tenant = caller.require_tenant()
+        tenant, now = caller.require_tenant(), self.clock()
         await self._reachable(body.settings or {})
         try:
-            async with self.database.tenant(tenant) as connection:
+            async with self.database.change(caller, now) as connection:
                 old = await _found(store.lock_connector(connection, tenant, connector_id))
-                new = self._changed(old, body)
+                new = self._changed(old, body, now)
                 if new is not old:
                     await store.update_connector(connection, new)
                     await tell_connector(connection, new)
@@ -111,7 +111,7 @@ class Connectors:
     async def delete(self, caller: Principal, connector_id: UUID) -> None:
         """Leaves a marker without settings."""
         tenant, now = caller.require_tenant(), self.clock()
-        async with self.database.tenant(tenant) as connection:
+        async with self.database.change(caller, now) as connection:
             old = await _found(store.lock_connector(connection, tenant, connector_id))
             gone = deleted(old, now)
             await store.update_connector(connection, gone)
@@ -122,7 +122,7 @@ class Connectors:
         model = SETTINGS_MODELS.get(connector.type)
         return masked(self._open(connector), secret_fields(model)) if model else {"type": connector.type}
 
-    def _changed(self, old: Connector, body: ChangeConnector | ReplaceConnector) -> Connector:
+    def _changed(self, old: Connector, body: ChangeConnector | ReplaceConnector, now: datetime) -> Connector:
         available(old.type)
         settings = self._open(old)
         wanted = settings if body.settings is None else _merged(settings, body)
@@ -137,7 +137,7 @@ class Connectors:
         if wanted == settings and new == old:
             return old
         sealed = self._seal(old.tenant_id, old.id, wanted)
-        return replace(new, sealed_settings=sealed, version=old.version + 1, updated_at=self.clock())
+        return replace(new, sealed_settings=sealed, version=old.version + 1, updated_at=now)
 
     def _seal(self, tenant: UUID, connector_id: UUID, settings: Mapping[str, Any]) -> str:
         return self.ring.seal(orjson.dumps(settings), bound_to=settings_context(tenant, connector_id))

@@ -34,7 +34,7 @@ class Tenants:
         slug = chosen_slug(body.slug, body.name)
         tenant = Tenant(new_id(caller, "POST /tenants", key), body.name, slug, 1, self.clock())
         try:
-            async with self.database.tenant(tenant.id) as connection:
+            async with self.database.change(caller, tenant.created_at, tenant=tenant.id) as connection:
                 if not await store.insert_tenant(connection, tenant):
                     return await _existing(connection, tenant.id)
                 event = TenantChanged(tenant=tenant.id, id=tenant.id, version=1, name=tenant.name, slug=tenant.slug)
@@ -54,7 +54,7 @@ class Tenants:
         """The tenant and all that is its own here, at once; services hear of it and remove their rows. 403, 404."""
         _superuser(caller)
         now = self.clock()
-        async with self.database.tenant(tenant) as connection:
+        async with self.database.change(caller, now, tenant=tenant) as connection:
             old = await store.lock_tenant(connection, tenant)
             if old is None:
                 raise NotFound("There is no such tenant.")

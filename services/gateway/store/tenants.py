@@ -20,7 +20,7 @@ class Tenant:
 
 _TENANT = "id, name, slug, version, created_at"
 # All that is a tenant's but the marker that stays.
-TENANT_TABLES = ("api_key", "connector", "idempotency_key", "erased_name")
+TENANT_TABLES = ("api_key", "connector", "webhook_source", "idempotency_key", "erased_name")
 
 
 async def insert_tenant(connection: Connection, tenant: Tenant) -> bool:

@@ -1,4 +1,6 @@
+import json
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -8,9 +10,9 @@ from pydantic import ValidationError
 
 from libs.common.decode import Decoder
 from libs.common.envelope import EnvelopeError
-from libs.common.events import BiQueryRecord, SyncCompleted, UsageRecompute
+from libs.common.events import BiQueryRecord, DeploymentRecorded, SyncCompleted, UsageRecompute
 from libs.common.failures import describe
-from libs.common.topics import BI_QUERY_SCRAPED, USAGE_RECOMPUTE
+from libs.common.topics import BI_QUERY_SCRAPED, DEPLOYMENT_RECORDED, USAGE_RECOMPUTE
 from tests.unit.common.kafka_records import raw
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
@@ -118,3 +120,34 @@ def test_a_structured_event_keeps_its_envelope() -> None:
     record = decoder(raw(body.encode(), {"content-type": STRUCTURED}))
     assert (record.envelope.id, record.sent_at) == ("e", datetime(2026, 3, 18, 15, 30, tzinfo=UTC))
     assert decoder(raw(IN_BODY)).said_at == datetime.fromtimestamp(1_700_000_000, UTC)
+
+
+OPEN: dict[str, Any] = {"deploymentId": str(OTHER), "status": "succeeded", "recordedAt": "2026-03-18T15:30:00Z"}
+NAMED: dict[str, Any] = {"deployment_id": str(OTHER), "status": "SUCCEEDED", "recorded_at": "2026-03-18T15:30:00Z"}
+FRAME = b"\0\0\0\0\x07"
+
+
+def _structured(data: object) -> bytes:
+    event = {"specversion": "1.0", "id": "1", "source": "//ci", "type": "t", "tenant": str(TENANT), "data": data}
+    return json.dumps(event).encode()
+
+
+@pytest.mark.parametrize("frame", [b"", FRAME])
+@pytest.mark.parametrize("fields", [OPEN, NAMED])
+@pytest.mark.parametrize("form", ["binary", "structured", "plain"])
+def test_a_deployment_is_read_in_every_form_and_spelling(form: str, fields: dict[str, Any], frame: bytes) -> None:
+    deployments: Decoder[DeploymentRecorded] = Decoder(DEPLOYMENT_RECORDED, DeploymentRecorded, None)
+    fields = {**fields, "source": "ci"}
+    value, headers = {
+        "binary": (json.dumps(fields).encode(), {"ce_tenant": str(TENANT), "ce_specversion": "1.0"}),
+        "structured": (_structured(fields), {"content-type": "application/cloudevents+json; charset=utf-8"}),
+        "plain": (json.dumps({**fields, "tenant": str(TENANT)}).encode(), {}),
+    }[form]
+    event = deployments(raw(frame + value, headers)).event
+    assert (event.tenant, event.deployment_id, event.status) == (TENANT, OTHER, "SUCCEEDED")
+
+
+@pytest.mark.parametrize("body", [b"\0", FRAME, FRAME + b"{", b"\0\0\0\0\0\0" + IN_BODY, FRAME + b"\x02\x06abc"])
+def test_a_frame_around_something_else_is_refused(body: bytes) -> None:
+    with pytest.raises((EnvelopeError, ValidationError)):
+        decoder(raw(body))

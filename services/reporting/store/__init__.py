@@ -1,0 +1,1 @@
+"""All SQL of the service on its own tables."""
