@@ -31,7 +31,7 @@ async def gateway(platform: Platform) -> AsyncIterator[Front]:
             answer = await post(running, uuid4(), [], BATCHED)
             return answer.status == 202 and (await post(running, uuid4(), event())).status == 202
 
-        await eventually(is_connected, 90)
+        await eventually(is_connected)
         yield running
 
 

@@ -77,7 +77,7 @@ async def connected(gateway: Front) -> None:
     async def takes() -> bool:
         return (await post(gateway, range(1))).status == 202
 
-    await eventually(takes, 60)
+    await eventually(takes)
 
 
 async def stored(settings: CommonSettings) -> Counter[int]:
@@ -105,12 +105,12 @@ async def test_what_was_answered_202_is_never_lost(
 
     async def grown(more: int) -> None:
         before = len(acknowledged)
-        await until(lambda: len(acknowledged) > before + more, 90)
+        await until(lambda: len(acknowledged) > before + more)
 
     async def outage() -> None:
         refused = statuses[503]
         async with away(node):
-            await until(lambda: statuses[503] > refused, 60)
+            await until(lambda: statuses[503] > refused)
 
     async with front(platform, **places(settings, ingress_acknowledge_seconds=2)) as gateway:
         await connected(gateway)

@@ -65,7 +65,7 @@ async def post(company: Company, events: Sequence[Event]) -> None:
             assert {each["status"] for each in answer.body["results"]} == {"accepted"}
         return answer.status == 202
 
-    await eventually(taken, 60)
+    await eventually(taken)
 
 
 async def reported(company: Company) -> tuple[list[Event], Any]:
@@ -76,7 +76,7 @@ async def reported(company: Company) -> tuple[list[Event], Any]:
         found = (await company.call("GET", "deployments?limit=500")).ok()["items"]
         return found if any(each["version"] == "v1000" for each in found) else None
 
-    found: list[Event] = await eventually(there, 60)
+    found: list[Event] = await eventually(there)
     shown = sorted(({name: each[name] for name in SHOWN} for each in found), key=str)
     return shown, (await company.call("GET", "analytics/dora?days=1")).ok()
 

@@ -17,6 +17,7 @@ from services.gateway.ingress.cloudevents import CloudEvent, Invalid
 from services.gateway.ingress.reading import Reading, Sender, admitted, read
 from services.gateway.ingress.reported import Ignored
 from services.reporting.arrivals import audit_event_of, state_of
+from tests.support.examples import examples
 
 NOW = datetime(2026, 3, 18, 15, 30, tzinfo=UTC)
 SENDER = Sender(UUID(int=7), "production", frozenset({"publisher"}))
@@ -74,7 +75,7 @@ def taken(event: CloudEvent) -> Reading | None:
         return None
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(DATA)
 @example(PLAIN)
 @example(EXTERNAL)
