@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from libs.common.csv_cells import text_cell
 from services.query_executor.drivers import Column
 from services.query_executor.drivers.frames import Frame
 from services.query_executor.envelope import OPTIONS, distinct_names
@@ -17,20 +18,7 @@ from services.query_executor.formats import Batch, Facts, frames
 from services.query_executor.redact import Redactor
 
 MEDIA_TYPE: Final = "text/csv"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-# Long numbers arrive as text, and are none the less numbers.
-_HARMLESS: Final = re.compile(r"-(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|infinity)\Z")
-_SPECIAL: Final = re.compile(r'[",\n\r]')
 _CELL: Final = re.compile(r'"((?:[^"]|"")*)"|([^,"\n]+)')
-
-
-def text_cell(text: str) -> str:
-    """A text, safe for spreadsheets, quoted where it must be."""
-    if text.startswith(_FORMULA) and not _HARMLESS.match(text):
-        text = "'" + text
-    if not text or _SPECIAL.search(text):
-        return '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def cell(value: Any) -> str:

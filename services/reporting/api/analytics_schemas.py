@@ -141,10 +141,13 @@ class BandsOut(Answer):
     lead_time_for_changes: BandOut
 
 
-class DoraOut(MetricsOut):
-    """`period_days` and the four metrics always; the rest where a parameter asks for it."""
-
+class PeriodOut(Answer):
     period_days: Number
+
+
+class DoraOut(MetricsOut, PeriodOut):
+    """`period_days` and the four metrics always, in this order; the rest where a parameter asks for it."""
+
     series: list[SpanOut] | None = None
     previous: PreviousOut | None = None
     performance: BandsOut | None = None
