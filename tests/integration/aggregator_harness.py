@@ -17,6 +17,7 @@ from libs.common.erasure import ErasedNames
 from libs.common.events import BiQueryScraped, ColumnUse, ConnectorRef, SyncCompleted, TableRef
 from libs.common.ids import bi_query_id
 from libs.common.sealed import KeyRing
+from libs.common.topics import BI_QUERY_STORED
 from services.aggregator.domain import Recency
 from services.aggregator.ingest import Ingest
 from services.aggregator.metrics import UsageMetrics
@@ -81,10 +82,12 @@ class Harness:
         await self.ingest.ingest(events, [said_at or self.clock()] * len(events))
 
     async def outcomes(self) -> list[dict[str, Any]]:
-        """What lies in the outbox, oldest first; takes it away."""
+        """Of the jobs whose outcome lies in the outbox, oldest first; takes it away."""
         import orjson
 
-        rows = await self.admin.fetch("DELETE FROM aggregator.outbox RETURNING id, value")
+        rows = await self.admin.fetch(
+            "DELETE FROM aggregator.outbox WHERE topic = $1 RETURNING id, value", BI_QUERY_STORED.name
+        )
         return [orjson.loads(row["value"]) for row in sorted(rows, key=lambda row: row["id"])]
 
 
