@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from services.query_executor.optional import optional
-from services.query_executor.redact import Redactor
+from services.query_executor.redact import REDACTED, Redactor
 
 pyarrow, pc, csv = optional("pyarrow"), optional("pyarrow.compute"), optional("pyarrow.csv")
 
@@ -119,6 +119,18 @@ def shows(columns: Sequence[Any], batch: Any, redactor: Redactor) -> bool:
         return True
     texts = [column for column, kind in zip(columns, known, strict=True) if pyarrow.types.is_string(kind)]
     return any(redactor.shows(_joined(column)) for column in texts)
+
+
+def without_shown(shown: Any, column: Any, redactor: Redactor) -> Any:
+    """Cells of a number or a time in which a secret shows: hidden as a whole, as a row hides them."""
+    if pyarrow.types.is_string(column.type):
+        return shown
+    texts = shown.cast(pyarrow.string()).to_pylist()
+    hidden = [text is not None and redactor.in_text(text) != text for text in texts]
+    if not any(hidden):
+        return shown
+    found = [REDACTED if hide else text for text, hide in zip(texts, hidden, strict=True)]
+    return pyarrow.array(found, type=pyarrow.string())
 
 
 def _joined(column: Any) -> bytes:

@@ -82,8 +82,11 @@ class CsvWriter:
 
     def _frame(self, batch: Any) -> bytes:
         columns = [frames.cells(column) for column in batch.columns]
-        written = frames.lines(columns)
-        return without_secrets(written, self._redactor) if frames.shows(columns, batch, self._redactor) else written
+        if not frames.shows(columns, batch, self._redactor):
+            return frames.lines(columns)
+        pairs = zip(columns, batch.columns, strict=True)
+        columns = [frames.without_shown(shown, column, self._redactor) for shown, column in pairs]
+        return without_secrets(frames.lines(columns), self._redactor)
 
     def end(self, facts: Facts) -> bytes:
         return b""

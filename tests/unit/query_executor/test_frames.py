@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.query_executor.drivers import Column
@@ -38,6 +38,12 @@ def _cells(written: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(written.decode(), newline="")))
 
 
+_SHOWN_IN_A_TIME = (None, datetime(2024, 1, 5), datetime(2024, 1, 5), None, None, None)  # noqa: DTZ001 - zones differ
+_SHOWN_IN_A_NUMBER = (None, None, None, 91234560, None, "-1.5e3")
+
+
+@example([_SHOWN_IN_A_TIME] * 2, 0, {"2024-0"})
+@example([_SHOWN_IN_A_NUMBER] * 2, 1, {"123456"})
 @given(st.lists(ROW, min_size=2, max_size=8), st.integers(0, 1), st.sets(st.sampled_from(SECRETS), max_size=2))
 def test_a_frame_has_the_cells_of_its_rows(rows: list[tuple[Any, ...]], cut: int, secrets: set[str]) -> None:
     redactor = Redactor.of(secrets)
