@@ -23,6 +23,7 @@ from faststream.kafka import Topic as KafkaTopic
 from faststream.kafka.message import FAKE_CONSUMER
 from pydantic import TypeAdapter
 
+from libs.common.ahead import Ahead
 from libs.common.broker import Publisher, group_name, physical_name
 from libs.common.clock import Clock, shifted_clock
 from libs.common.dead_letter import DeadLetter
@@ -48,6 +49,8 @@ __all__ = [
 _LAG_INTERVAL = 5.0
 _FETCH_BYTES = 1024 * 1024
 _BYTES_A_RECORD = 1536
+# Small enough to be decoded while the processor's caches hold it.
+_PORTION = 1000
 
 
 class Consumers:
@@ -111,6 +114,7 @@ class Consumers:
         `on_dead_letter` is called after the broker has taken a dead letter and before its offset is committed.
         It is repeated while it fails in passing; another failure of it is logged and counted.
         """
+        portion = min(max_records, _PORTION)
         subscription: Subscription[Any] = Subscription(
             topic,
             physical_name(self._settings, topic.dead_letter),
@@ -118,11 +122,12 @@ class Consumers:
             handler,
             on_dead_letter,
             self._carrier,
+            Ahead(max_records, portion),
         )
         subscriber = self._broker.subscriber(
             KafkaTopic(physical_name(self._settings, topic.name), declare=False),
             batch=True,
-            max_records=max_records,
+            max_records=portion,
             batch_timeout_ms=100,
             # A partition is asked again when all that it sent is taken: so it sends a batch, not a part of one.
             max_partition_fetch_bytes=max(_FETCH_BYTES, max_records * _BYTES_A_RECORD),

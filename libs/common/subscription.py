@@ -1,7 +1,8 @@
 """One topic as one service reads it: decode, handle, bury, commit, in that order, for each batch.
 
-While a batch is settled the next one is fetched and decoded, and waits for its turn. Where the consumer went back
-meanwhile it is dropped then: it will be read again, behind what must go before it.
+While a batch is settled the next one gathers: what comes is fetched and decoded in small portions, which stay in the
+processor's caches, and waits for its turn. Where the consumer went back meanwhile it is dropped then: it will be read
+again, behind what must go before it.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
+from libs.common.ahead import Ahead, first_offsets, last_offsets
 from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
@@ -71,6 +73,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         handler: Handler[E],
         on_dead_letter: DeadLetterHook | None,
         carrier: Carrier,
+        ahead: Ahead[E],
     ) -> None:
         self.topic = topic
         self._dead_letter_topic = dead_letter_topic
@@ -81,6 +84,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._gate = PartitionGate(topic, carrier.limits, carrier.metrics.paused)
         self._interrupt = asyncio.Event()
         self._turns = Turns()
+        self._ahead = ahead
         self._stopping = False
         self._trouble: str | None = None
         self._since: float | None = None
@@ -102,25 +106,36 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         self._stopping = True
         self._interrupt.set()
         self._gate.close()
+        self._ahead.clear()
         await self._turns.end(seconds)
         await self.committed()
 
     async def __call__(self, batch: list[Raw]) -> None:
-        """Decode one batch of the consumer, empty it, and begin to settle it in its turn.
+        """Decode a portion of the consumer, empty it, and see to it that it is settled with what waits already.
 
-        Never raises, but for cancellation: FastStream would go on behind the batch.
+        Never raises, but for cancellation: FastStream would go on behind the portion.
         """
-        consumer, turn, fetched = self.consumer(), self._turns.round, tuple(batch)
-        assert consumer is not None
+        turn, fetched = self._turns.round, tuple(batch)
         batch.clear()
         decoded = await self._decoded(fetched)
-        await self._turns.free()
-        left = await self._left(fetched, consumer, turn)
+        if self._is_on(turn):
+            self._ahead.put(fetched, decoded)
+            if not self._turns.busy:
+                self._turns.take(self._settled_next())
+        await self._ahead.room()
+
+    async def _settled_next(self) -> None:
+        """Settle what waits; what has come meanwhile is next. Never raises, but for cancellation."""
+        consumer, turn, (batch, decoded) = self.consumer(), self._turns.round, self._ahead.take()
+        assert consumer is not None
+        left = await self._left(batch, consumer, turn) | self._ahead.again(batch)
         if left:
-            kept = [raw.partition not in left for raw in fetched]
-            fetched, decoded = tuple(compress(fetched, kept)), list(compress(decoded, kept))
-        if fetched and self._is_on(turn):
-            self._turns.take(self._settled(fetched, decoded, consumer))
+            kept = [raw.partition not in left for raw in batch]
+            batch, decoded = list(compress(batch, kept)), list(compress(decoded, kept))
+        if batch and self._is_on(turn):
+            await self._settled(batch, decoded, consumer)
+        if len(self._ahead) and not self._stopping:
+            self._turns.take(self._settled_next())
 
     def _is_on(self, turn: int) -> bool:
         return turn == self._turns.round and not self._stopping
@@ -315,6 +330,7 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         """Let the batch in hand finish and commit, interrupt its retries, drop the one behind it."""
         self._interrupt.set()
         self._turns.call_off()
+        self._ahead.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(_REVOKE_PATIENCE):
                 await self._turns.free()
@@ -348,14 +364,13 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
 
 def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
     """Offset of the first record of each partition."""
-    firsts = {raw.partition: raw.offset for raw in reversed(batch)}
-    return {TopicPartition(batch[0].topic, partition): offset for partition, offset in firsts.items()} if batch else {}
+    return {TopicPartition(batch[0].topic, number): offset for number, offset in first_offsets(batch).items()}
 
 
 async def _not_passed(batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> set[int]:
     """Partitions that are not ours, or whose position does not lie behind all records of the batch."""
     behind: set[int] = set()
-    for partition, last in {raw.partition: raw.offset for raw in batch}.items():
+    for partition, last in last_offsets(batch).items():
         try:
             if await consumer.position(TopicPartition(batch[0].topic, partition)) > last:
                 continue

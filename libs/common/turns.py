@@ -14,13 +14,18 @@ class Turns:
         self.round = 0
         self._work: asyncio.Task[None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is in work."""
+        return self._work is not None and not self._work.done()
+
     async def free(self) -> None:
         """Wait until nothing is in work, however it ended."""
         if self._work is not None:
             await asyncio.wait([self._work])
 
     def take(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin it, behind `free()` and without a pause in between."""
+        """Begin it, where nothing is in work; or from the end of what is."""
         self._work = asyncio.create_task(work)
 
     def call_off(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import TopicPartition
 
+from libs.common import consume
 from libs.common.consume import Consumers, DeadLetterLimits, InvalidRecord, Record, RetryPolicy
 from libs.common.events import UsageRecompute
 from tests.support.messaging import Bench, fresh_bench, numbers, until
@@ -99,6 +100,23 @@ async def test_the_next_batch_is_fetched_while_one_is_in_hand_and_no_more(bench:
     assert (gate.order.gaps, gate.order.twice, await bench.committed()) == ([], 0, 5 * SIZE)
 
 
+async def test_what_comes_in_portions_gathers_until_it_has_its_turn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consume, "_PORTION", 10)
+    await bench.publish(range(5 * SIZE))
+    gate = Gate()
+    async with bench.consumers(gate, max_records=SIZE) as consumers:
+        await fetched(bench, consumers, 10 + SIZE)
+        assert await fetched(bench, consumers, 10 + SIZE) == 10 + SIZE
+        gate.open()
+        await until(lambda: len(gate.order.taken) == 5 * SIZE)
+    sizes = [len(batch) for batch in gate.entered]
+    print(f"AHEAD_GATHERED sizes={sizes[:4]}")
+    assert (sizes[:2], max(sizes)) == ([10, SIZE], SIZE)
+    assert (gate.order.gaps, gate.order.twice, await bench.committed()) == ([], 0, 5 * SIZE)
+
+
 async def test_a_batch_that_waits_goes_back_with_the_one_before_it(bench: Bench) -> None:
     await bench.publish(range(4 * SIZE))
     gate = Gate(failing=True)
@@ -177,9 +195,12 @@ class Moody:
         self.order.add(batch)
 
 
-@pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_nothing_is_lost_or_overtaken(servers: Servers, seed: int) -> None:
+@pytest.mark.parametrize(("seed", "portion"), [(0, 500), (1, 500), (2, 7), (3, 7), (4, 2)])
+async def test_whatever_happens_nothing_is_lost_or_overtaken(
+    servers: Servers, seed: int, portion: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trouble that outlasts the budget, dead letters, members that come and go, stops: with a batch waiting always."""
+    monkeypatch.setattr(consume, "_PORTION", portion)
     bench, count = await fresh_bench(servers.kafka, partitions=3), 2000
     draw = random.Random(seed)  # noqa: S311 - no secrets
     invalid = frozenset(draw.sample(range(count), 20))
@@ -204,6 +225,7 @@ async def test_whatever_happens_nothing_is_lost_or_overtaken(servers: Servers, s
             lives += 1
             behind = [await bench.committed(partition) <= order.upto(partition) for partition in range(3)]
             assert all(behind), f"committed further than handled in life {lives}"
-    print(f"AHEAD seed={seed} handled={len(order.taken)} lives={lives} twice={order.twice} gaps={len(order.gaps)}")
+    figures = f"handled={len(order.taken)} lives={lives} twice={order.twice} gaps={len(order.gaps)}"
+    print(f"AHEAD seed={seed} portion={portion} {figures}")
     assert order.gaps == []
     assert set(order.taken) == set(range(count)) - invalid
