@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
 from typing import Generic
 
 import structlog
@@ -20,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from libs.common.ahead import Ahead, first_offsets, last_offsets
+from libs.common.ahead import Ahead, Gathered
 from libs.common.broker import Publisher
 from libs.common.clock import Clock
 from libs.common.dead_letter import DeadLetter, dead_letter, to_message, without_body
@@ -119,28 +118,25 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
         batch.clear()
         decoded = await self._decoded(fetched)
         if self._is_on(turn):
-            self._ahead.put(fetched, decoded)
+            self._ahead.put(Gathered.of(fetched, decoded))
             if not self._turns.busy:
                 self._turns.take(self._settled_next())
         await self._ahead.room()
 
     async def _settled_next(self) -> None:
         """Settle what waits; what has come meanwhile is next. Never raises, but for cancellation."""
-        consumer, turn, (batch, decoded) = self.consumer(), self._turns.round, self._ahead.take()
+        consumer, turn, batch = self.consumer(), self._turns.round, self._ahead.take()
         assert consumer is not None
-        left = await self._left(batch, consumer, turn) | self._ahead.again(batch)
-        if left:
-            kept = [raw.partition not in left for raw in batch]
-            batch, decoded = list(compress(batch, kept)), list(compress(decoded, kept))
-        if batch and self._is_on(turn):
-            await self._settled(batch, decoded, consumer)
+        batch.drop(await self._left(batch, consumer, turn) | self._ahead.reread(batch))
+        if batch.raws and self._is_on(turn):
+            await self._settled(batch, consumer)
         if len(self._ahead) and not self._stopping:
             self._turns.take(self._settled_next())
 
     def _is_on(self, turn: int) -> bool:
         return turn == self._turns.round and not self._stopping
 
-    async def _left(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, turn: int) -> set[int]:
+    async def _left(self, batch: Gathered[E], consumer: AIOKafkaConsumer, turn: int) -> set[int]:
         """The partitions that are no longer ours, or in which the consumer went back to before the batch's end."""
         while self._is_on(turn):
             try:
@@ -151,14 +147,12 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
                 await asyncio.sleep(1)
         return set()
 
-    async def _settled(
-        self, batch: Sequence[Raw], decoded: Sequence[Record[E] | Outcome], consumer: AIOKafkaConsumer
-    ) -> None:
+    async def _settled(self, batch: Gathered[E], consumer: AIOKafkaConsumer) -> None:
         """Settle one batch. Never raises, but for cancellation."""
-        self._next = _firsts(batch) | self._next
+        self._next = _places(batch) | self._next
         self._since = time.monotonic()
         try:
-            await self._settle(batch, decoded, consumer)
+            await self._settle(batch.raws, batch.decoded, consumer)
             self._trouble = None
         except GaveUp as error:
             self._retreat(batch, consumer, str(error))
@@ -307,12 +301,12 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             _log.warning("offsets not committed", topic=self.topic.name, error=describe(error))
         self._next.update(offsets)
 
-    def _retreat(self, batch: Sequence[Raw], consumer: AIOKafkaConsumer, reason: str) -> None:
+    def _retreat(self, batch: Gathered[E], consumer: AIOKafkaConsumer, reason: str) -> None:
         """Read the batch again; say why the service is not ready."""
         if not self._stopping:
             self._trouble = f"{self.topic.name}: {reason}; trying on"
             _log.warning("batch postponed", topic=self.topic.name, error=reason)
-        for place, offset in _firsts(batch).items():
+        for place, offset in _places(batch).items():
             with suppress(IllegalStateError):
                 consumer.seek(place, offset)
 
@@ -362,17 +356,17 @@ class Subscription(ConsumerRebalanceListener, Generic[E]):  # type: ignore[misc]
             self._carrier.metrics.lag.labels(self.topic.name, str(place.partition)).set(max(0, end - done))
 
 
-def _firsts(batch: Sequence[Raw]) -> dict[TopicPartition, int]:
+def _places(batch: Gathered[E]) -> dict[TopicPartition, int]:
     """Offset of the first record of each partition."""
-    return {TopicPartition(batch[0].topic, number): offset for number, offset in first_offsets(batch).items()}
+    return {TopicPartition(batch.raws[0].topic, number): offset for number, offset in batch.first.items()}
 
 
-async def _not_passed(batch: Sequence[Raw], consumer: AIOKafkaConsumer) -> set[int]:
+async def _not_passed(batch: Gathered[E], consumer: AIOKafkaConsumer) -> set[int]:
     """Partitions that are not ours, or whose position does not lie behind all records of the batch."""
     behind: set[int] = set()
-    for partition, last in last_offsets(batch).items():
+    for partition, last in batch.last.items():
         try:
-            if await consumer.position(TopicPartition(batch[0].topic, partition)) > last:
+            if await consumer.position(TopicPartition(batch.raws[0].topic, partition)) > last:
                 continue
         except IllegalStateError:
             pass

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.ahead import Ahead
+from libs.common.ahead import Ahead, Gathered
 from libs.common.settle import HANDLED
 from tests.unit.common.kafka_records import raw
 
@@ -15,9 +15,13 @@ def records(partition: int, start: int, stop: int) -> list[Any]:
     return [raw(b"{}", partition=partition, offset=offset) for offset in range(start, stop)]
 
 
+def gathered(raws: list[Any]) -> Gathered[Any]:
+    return Gathered.of(raws, [HANDLED] * len(raws))
+
+
 def put(ahead: Ahead[Any], *portions: list[Any]) -> None:
     for portion in portions:
-        ahead.put(portion, [HANDLED] * len(portion))
+        ahead.put(gathered(portion))
 
 
 def places(raws: list[Any]) -> list[tuple[int, int]]:
@@ -27,22 +31,31 @@ def places(raws: list[Any]) -> list[tuple[int, int]]:
 def test_all_that_waits_is_taken_at_once_in_order() -> None:
     ahead: Ahead[Any] = Ahead(10, 2)
     put(ahead, records(0, 0, 2), records(1, 7, 9), records(0, 2, 4))
-    taken, decoded = ahead.take()
-    assert places(taken) == [(0, 0), (0, 1), (1, 7), (1, 8), (0, 2), (0, 3)]
-    assert (len(decoded), len(ahead)) == (6, 0)
+    taken = ahead.take()
+    assert places(taken.raws) == [(0, 0), (0, 1), (1, 7), (1, 8), (0, 2), (0, 3)]
+    assert (len(taken.decoded), len(ahead)) == (6, 0)
+    assert (taken.first, taken.last) == ({0: 0, 1: 7}, {0: 3, 1: 8})
 
 
 def test_what_is_read_again_waits_no_more() -> None:
     ahead: Ahead[Any] = Ahead(10, 2)
     put(ahead, records(0, 4, 8), records(1, 0, 2), records(0, 2, 5))
-    assert places(ahead.take()[0]) == [(1, 0), (1, 1), (0, 2), (0, 3), (0, 4)]
+    assert places(ahead.take().raws) == [(1, 0), (1, 1), (0, 2), (0, 3), (0, 4)]
 
 
 def test_a_partition_of_which_earlier_records_wait_is_named() -> None:
     ahead: Ahead[Any] = Ahead(10, 2)
     put(ahead, records(0, 2, 5), records(1, 9, 10))
-    assert ahead.again(records(0, 4, 8) + records(1, 5, 9)) == {0}
-    assert ahead.again([]) == set()
+    assert ahead.reread(gathered(records(0, 4, 8) + records(1, 5, 9))) == {0}
+    assert ahead.reread(gathered([])) == set()
+
+
+def test_partitions_that_are_lost_go() -> None:
+    batch = gathered(records(0, 2, 4) + records(1, 7, 8))
+    batch.drop({0})
+    assert (places(batch.raws), batch.decoded, batch.first, batch.last) == ([(1, 7)], [HANDLED], {1: 7}, {1: 7})
+    batch.drop({1})
+    assert (batch.raws, batch.decoded, batch.first, batch.last) == ([], [], {}, {})
 
 
 async def test_whoever_brings_more_waits_for_room() -> None:
@@ -67,7 +80,11 @@ def test_of_each_partition_offsets_rise_whatever_is_read_again(steps: list[tuple
         kept = [offset for offset in waiting.get(partition, []) if offset < start]
         waiting[partition] = [*kept, *range(start, start + count)]
         if taking:
-            taken = places(ahead.take()[0])
+            batch = ahead.take()
+            taken = places(batch.raws)
+            assert {each: (offsets[0], offsets[-1]) for each, offsets in waiting.items()} == {
+                each: (batch.first[each], batch.last[each]) for each in batch.first
+            }
             assert {each: [o for p, o in taken if p == each] for each in waiting} == waiting
             waiting = {}
     assert len(ahead) == sum(map(len, waiting.values()))
