@@ -79,7 +79,7 @@ class RecordReader:
         try:
             body.isascii() or body.decode()
             head = self._record.decode(body)
-            return head if isinstance(head, SyncCompleted) else self._completed(head)
+            return self._completed(head) if isinstance(head, _Unread) else head
         except _REFUSED:
             return _slowly(body)
 

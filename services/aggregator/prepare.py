@@ -73,7 +73,7 @@ class Adding:
         sending, now = self._sending, self._now
         for place in range(start, stop):
             event, said_at = self.events[place], self._said_at[place]
-            if isinstance(event, SyncCompleted):
+            if not isinstance(event, BiQueryScraped):
                 self._close(event)
                 continue
             if sending is None or not _same_sending(sending, event, said_at):
