@@ -48,9 +48,10 @@ __all__ = [
 ]
 _LAG_INTERVAL = 5.0
 _FETCH_BYTES = 1024 * 1024
-_BYTES_A_RECORD = 1536
+# Of compressed ones; generous.
+_BYTES_A_RECORD = 512
 # Small enough to be decoded while the processor's caches hold it.
-_PORTION = 1000
+_PORTION = 500
 
 
 class Consumers:

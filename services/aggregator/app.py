@@ -34,8 +34,8 @@ from services.aggregator.tenant_tables import TENANT_TABLES
 from services.aggregator.usage_api import records, usage
 
 NAME = "aggregator"
-# Of four batches of 20,000 records (two in hand, two read ahead), and of what is remembered.
-OBJECTS_IN_HAND = 4_000_000
+# Of four batches of 10,000 records (two in hand, two read ahead), and of what is remembered.
+OBJECTS_IN_HAND = 2_000_000
 _LOOK_FOR_STALE = timedelta(seconds=30)
 _LOOK_FOR_OVERDUE = timedelta(seconds=5)
 _LOOK_FOR_DELETED = timedelta(seconds=2)

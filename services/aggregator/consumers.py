@@ -16,8 +16,8 @@ from services.aggregator.rows import LedgerKey
 
 # One reads and prepares while the database stores what the other prepared.
 _MEMBERS: Final = 2
-# Thirty statements a batch, each planned anew, and the patterns that it says again cost little of one that large.
-_MAX_RECORDS: Final = 20_000
+# Thirty statements a batch, each planned anew, cost little of one that large.
+_MAX_RECORDS: Final = 10_000
 _log = structlog.get_logger()
 
 
