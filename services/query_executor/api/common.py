@@ -19,7 +19,7 @@ KeyInPath = Annotated[str, Path(max_length=128, description="The secret's key.")
 
 def new_id(caller: Principal, request: Request, key: str | None) -> UUID:
     """The same for both spellings of a path."""
-    return creation_id(caller, request.url.path.rstrip("/"), key)
+    return creation_id(caller, request.url.path.rstrip("/") if key else "", key)
 
 
 def one(shown: BaseModel, message: str = RETRIEVED, status: int = 200) -> Response:
