@@ -1,5 +1,6 @@
 """What an execution of a query with one row adds to the same prepared statement by bare asyncpg, both asked from this
-process and its one event loop, which is uvloop's as in the services. One call at a time.
+process and its one event loop, which is uvloop's, with the collector as calm as the services have it. One call at a
+time.
 
 Ours: a service process asked over HTTP with an internal token, look-up, template, guard, binding, read-only
 transaction, redaction, record and usage event. The caller waits for all of these. What the relay sends and how a
@@ -16,6 +17,7 @@ import uvloop
 
 from bench.harness import Result
 from bench.query_stack import QueryStack, query_stack
+from libs.common.process import calm_collector
 
 CALLS, TARGET_MS = 1000, 3.0
 _QUERY = "SELECT id, region FROM sales WHERE id = {{ id }}"
@@ -52,6 +54,7 @@ async def _measured() -> tuple[list[float], list[float]]:
 
 def measure() -> list[Result]:
     """Call by call in turn."""
+    calm_collector()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         ours, bare = runner.run(_measured())
     results = []
