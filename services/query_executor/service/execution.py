@@ -232,7 +232,7 @@ class Executions:
         with _tracer.start_as_current_span("run statement", attributes=facts, record_exception=False) as span:
             try:
                 async with self._drivers.lease(source) as driver:
-                    sure = driver if lookup.confirmed else Confirmed(driver, lookup.confirm)
+                    sure = driver if lookup.confirmed else Confirmed(driver, lookup)
                     await reader.read(sure, ready.bound, limits, ready.redactor)
             except QueryError as error:
                 raise without_secrets(error, ready.redactor) from None

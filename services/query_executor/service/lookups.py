@@ -41,6 +41,13 @@ class Lookup:
         done = self.asked.done() and not self.asked.cancelled() and self.asked.exception() is None
         return done and self.asked.result() == self.runnable
 
+    async def is_over(self, seconds: float) -> bool:
+        """Whether the database has answered, within so many seconds."""
+        if self.asked is None or self.asked.done():
+            return True
+        done, _ = await asyncio.wait({self.asked}, timeout=seconds)
+        return bool(done)
+
     async def confirm(self) -> None:
         """Wait for the database. Raises Changed, and what a look-up raises."""
         if self.asked is None:
