@@ -19,6 +19,7 @@ from deploy.local.ports import free_ports
 from deploy.local.process import all_of
 from deploy.local.service import ServiceProcess
 from libs.common.auth import Principal
+from services.gateway.service import Mint
 from tests.integration.query_harness import Customer, customer
 from tests.support.platform import Platform, fresh_platform, template_database
 from tests.support.processes import token
@@ -36,6 +37,7 @@ class QueryStack:
     customer: Customer
     process: ServiceProcess
     session: aiohttp.ClientSession = field(repr=False)
+    mint: Mint = field(repr=False)
 
     async def save(self, name: str, text: str) -> str:
         """Save a query; the path of its execution."""
@@ -45,8 +47,8 @@ class QueryStack:
         return f"{self.url}/api/apps/shop/analytics/queries/{made['data']['slug']}/execute/"
 
     def headers(self, accept: str = "application/json") -> dict[str, str]:
-        """Of a caller whom the gateway let in; they hold for a minute."""
-        bearer = self.platform.signer.mint(Principal(self.tenant, "bench", roles=frozenset({"staff"})))
+        """Of a caller whom the gateway let in: it sends the same token for some seconds."""
+        bearer = self.mint.token(Principal(self.tenant, "bench", roles=frozenset({"staff"})))
         return {"Authorization": f"Bearer {bearer}", "Accept": accept}
 
     async def execute(self, path: str, params: dict[str, Any], accept: str = "application/json") -> int:
@@ -89,7 +91,8 @@ async def query_stack(**settings: str) -> AsyncIterator[QueryStack]:
                 await all_of([service.start(), gateway.start()])
                 outside = f"http://127.0.0.1:{front}"
                 tenant = await _set_up(outside, someone)
-                yield QueryStack(f"http://127.0.0.1:{port}", outside, tenant, platform, someone, service, session)
+                inside, mint = f"http://127.0.0.1:{port}", Mint(platform.signer)
+                yield QueryStack(inside, outside, tenant, platform, someone, service, session, mint)
             finally:
                 await asyncio.gather(service.stop(), gateway.stop())
 

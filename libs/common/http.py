@@ -152,7 +152,7 @@ def create_app(
     """A service's application: its routers, health, metrics, errors; requests carry the gateway's internal token."""
     app = _Service(
         title=f"Tidemark {service.replace('_', ' ')}",
-        telemetry={"operation_spans": False},
+        telemetry={"operation_spans": False, "metrics": False, "logs": False},
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

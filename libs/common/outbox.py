@@ -61,6 +61,8 @@ _INSERT: Final = "INSERT INTO outbox (topic, key, headers, value, created_at) VA
 _HEADROOM: Final = 16 * 1024
 # Rows that come one by one leave together: reading, sending and deleting one takes as long as for a hundred.
 _GATHER_SECONDS: Final = 0.02
+# And a trickle that does not end leaves ten times a second: a batch of few costs its process and the broker as much.
+_TRICKLE_SECONDS: Final = 0.1
 _log = structlog.get_logger()
 
 
@@ -131,6 +133,7 @@ class Relay:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._observed = -math.inf
+        self._sent = -math.inf
         self.leads = False
 
     def start(self) -> None:
@@ -200,13 +203,15 @@ class Relay:
     async def _gather(self) -> None:
         """Let more rows come to the one that was notified; not where nothing was, or at the end."""
         if self._wake.is_set() and not self._stopping:
-            await asyncio.sleep(_GATHER_SECONDS)
+            rest = self._sent + _TRICKLE_SECONDS - asyncio.get_running_loop().time()
+            await asyncio.sleep(max(_GATHER_SECONDS, rest))
 
     async def relay_once(self, connection: Connection) -> int:
         """Send one batch and delete what was acknowledged; number of rows read. Raises the first failure."""
         rows = await self._read(connection)
         if not rows:
             return 0
+        self._sent = asyncio.get_running_loop().time()
         outcomes = await self._publisher.deliver([self._message(row) for row in rows])
         again = {(row.topic, row.key) for row, error in zip(rows, outcomes, strict=True) if _passing(error)}
         # A later row of a key whose earlier one failed is sent again after it, so that the newest comes last.

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from libs.common import outbox
 from libs.common.consume import Record
-from libs.common.db import Pool
+from libs.common.db import Connection, Pool
 from libs.common.errors import TooLarge
 from libs.common.events import TenantChanged, UsageRecompute
 from libs.common.failures import RetryPolicy
@@ -125,6 +125,31 @@ async def test_a_notification_wakes_the_relay(bench: Bench, pool: Pool) -> None:
 async def enqueue_one(pool: Pool, bench: Bench, number: int, key: str = "k") -> None:
     async with pool.acquire() as connection, connection.transaction():
         await enqueue(connection, bench.topic, bench.event(number), key=key, at=AT)
+
+
+async def test_a_trickle_leaves_some_rows_at_a_time(bench: Bench, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times a second at most, however slow the machine; it ends."""
+    now, sent = asyncio.get_running_loop().time, list[int]()
+
+    async def counted(relay: Relay, connection: Connection) -> int:
+        found = await relay_once(relay, connection)
+        sent.extend([found] if found else [])
+        return found
+
+    relay_once = Relay.relay_once
+    monkeypatch.setattr(Relay, "relay_once", counted)
+    async with relay_of(bench, pool) as relay:
+        relay._poll = 3600
+        await until(lambda: relay.leads)
+        begin = now()
+        for number in range(60):
+            await enqueue_one(pool, bench, number)
+            await asyncio.sleep(0.01)
+        await settled(pool)
+        seconds = now() - begin
+    print(f"OUTBOX trickle_rows={sum(sent)} batches={len(sent)} seconds={seconds:.2f}")
+    assert sum(sent) == 60
+    assert len(sent) <= seconds / 0.1 + 2
 
 
 async def test_one_leads_and_the_next_takes_over(bench: Bench, pool: Pool) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from fastapi.responses import Response
@@ -14,33 +14,64 @@ from services.query_executor.download import Send as SendBytes
 
 Result = TypeVar("Result")
 KEY_HEADER = "X-Execution-Key"
+_UNWATCHED_SECONDS: Final = 0.02
+_SMALL: Final = 64 * 1024
 _log = structlog.get_logger()
 
 
 async def while_there(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """Do something as long as the client waits for it; None when it leaves, and then the statement has been stopped."""
-    task = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(receive))
+    """Do something as long as the client waits for it; None when it leaves, and then the statement has been stopped.
+
+    Whether it has left is asked from some milliseconds on: most work is done by then.
+    """
+    caller = asyncio.current_task()
+    assert caller is not None
+    watch = _Watch(receive, caller)
+    timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, watch.start)
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
+        return await work
+    except asyncio.CancelledError:
+        if watch.left and caller.cancelling() == 1:
+            return None
+        raise
     finally:
-        task.cancel()
-        watch.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
+        timer.cancel()
+        watch.stop()
 
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Cancels the task that serves a client when the client leaves."""
+
+    def __init__(self, receive: Receive, caller: "asyncio.Task[Any]") -> None:
+        self.left = False
+        self._receive = receive
+        self._caller = caller
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        """Cancel no more, and take back what was asked for."""
+        if self._task is not None:
+            self._task.cancel()
+        if self.left:
+            self._caller.uncancel()
+
+    async def _run(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        self._caller.cancel()
 
 
 class Pieces(Response):
-    """A body whose pieces are let go as they are sent."""
+    """A body whose pieces are let go as they are sent; a small one is sent as a whole."""
 
     def __init__(self, pieces: list[bytes], headers: dict[str, str], media_type: str) -> None:
-        super().__init__(None, headers={**headers, "content-length": str(sum(map(len, pieces)))}, media_type=media_type)
-        self._pieces = pieces
+        length = sum(map(len, pieces))
+        super().__init__(None, headers={**headers, "content-length": str(length)}, media_type=media_type)
+        self._pieces = pieces if length > _SMALL else [b"".join(pieces)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

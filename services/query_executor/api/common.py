@@ -1,7 +1,7 @@
 """What the routes share: parameters, answers, ids of what a request creates."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Path, Request
@@ -12,14 +12,15 @@ from libs.common.auth import Principal
 from libs.common.http import creation_id, json_response
 from services.query_executor.envelope import RETRIEVED, success
 
-AppSlug = Annotated[str, Path(max_length=63, description="The app's slug.")]
-QuerySlug = Annotated[str, Path(max_length=63, description="The query's slug.")]
+LONGEST_SLUG: Final = 63
+AppSlug = Annotated[str, Path(max_length=LONGEST_SLUG, description="The app's slug.")]
+QuerySlug = Annotated[str, Path(max_length=LONGEST_SLUG, description="The query's slug.")]
 KeyInPath = Annotated[str, Path(max_length=128, description="The secret's key.")]
 
 
 def new_id(caller: Principal, request: Request, key: str | None) -> UUID:
     """The same for both spellings of a path."""
-    return creation_id(caller, request.url.path.rstrip("/"), key)
+    return creation_id(caller, request.url.path.rstrip("/") if key else "", key)
 
 
 def one(shown: BaseModel, message: str = RETRIEVED, status: int = 200) -> Response:

@@ -14,6 +14,7 @@ from libs.common.prefer import asks_async
 from services.query_executor.api.answers import KEY_HEADER, Flow, Pieces, while_there
 from services.query_executor.api.background import accepted
 from services.query_executor.api.common import AppSlug, QuerySlug, new_id
+from services.query_executor.api.lean import Lean
 from services.query_executor.api.problems import problems
 from services.query_executor.api.queries import Anybody
 from services.query_executor.api.slashes import ROOT
@@ -63,7 +64,7 @@ def _flow(
 
 def executions(service: Executions, background: Background) -> APIRouter:
     """`/api/apps/{app_slug}/analytics/queries/{slug}/execute/`."""
-    router = APIRouter(prefix=ROOT + "/{app_slug}/analytics/queries", tags=["Analytics queries"])
+    router = APIRouter(prefix=ROOT + "/{app_slug}/analytics/queries", tags=["Analytics queries"], route_class=Lean)
 
     @router.post(
         "/{slug}/execute/",

@@ -11,6 +11,7 @@ import structlog
 
 from libs.common.failures import describe
 from services.query_executor.drivers import Driver
+from services.query_executor.drivers.confirmed import Eager
 from services.query_executor.drivers.source import Make, Source
 from services.query_executor.errors import DriverNotSupported
 from services.query_executor.statement import Engine
@@ -22,10 +23,11 @@ _CLOSING_SECONDS: Final = 10.0
 class _Kept:
     """A driver, how many statements use it, and whether it goes when the last of them ends."""
 
-    __slots__ = ("driver", "retired", "users", "version")
+    __slots__ = ("driver", "eager", "retired", "users", "version")
 
     def __init__(self, driver: Driver, version: int) -> None:
         self.driver = driver
+        self.eager = driver if isinstance(driver, Eager) else None
         self.version = version
         self.users = 0
         self.retired = False
@@ -54,6 +56,13 @@ class Drivers:
             kept.users -= 1
             if kept.retired and not kept.users:
                 self._close(kept)
+
+    def has_idle(self, source: Source) -> bool:
+        """Whether a statement can be made ready on a connection of this version of the secret that is open."""
+        kept = self._kept.get(source.secret_id)
+        if kept is None or kept.version != source.version or kept.eager is None:
+            return False
+        return kept.eager.has_idle()
 
     def _get(self, source: Source) -> _Kept:
         kept = self._kept.get(source.secret_id)

@@ -149,6 +149,8 @@ class PostgresDriver:
         return connection
 
     async def _opened(self) -> Pool:
+        if self._pool is not None:
+            return self._pool
         async with self._opening:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
@@ -207,6 +209,10 @@ class PostgresDriver:
         if len(statement.get_parameters()) != len(prepared.places):
             raise QueryValidationError("A placeholder does not stand where the server reads a value.")
         return statement, prepared.arguments(bound)
+
+    def has_idle(self) -> bool:
+        """Whether a connection is open that nobody uses."""
+        return self._pool is not None and self._pool.get_idle_size() > 0
 
     async def close(self) -> None:
         """Wait for statements that run, then say goodbye to the server."""

@@ -13,6 +13,7 @@ WRITERS: Final[Mapping[str, Callable[[], Writer]]] = {
     **({arrow.MEDIA_TYPE: arrow.ArrowWriter} if arrow.AVAILABLE else {}),
 }
 MEDIA_TYPES: Final = (JSON, *WRITERS)
+_ANYTHING: Final = (None, "", "*/*", JSON)
 
 
 class NotAcceptable(TidemarkError):
@@ -24,6 +25,8 @@ class NotAcceptable(TidemarkError):
 
 def chosen(accept: str | None) -> str:
     """The media type that the client likes best; of equal ones that which stands first here. Raises NotAcceptable."""
+    if accept in _ANYTHING:
+        return JSON
     wishes = [_wish(part) for part in (accept or "*/*").split(",") if part.strip()] or [("*/*", 1.0)]
     liked = {media: _liking(media, wishes) for media in MEDIA_TYPES}
     best = max(liked, key=lambda media: liked[media])

@@ -12,11 +12,12 @@ from opentelemetry import trace
 
 from libs.common.auth import Principal
 from libs.common.db import Database
-from libs.common.errors import NotFound, TidemarkError
+from libs.common.errors import TidemarkError
 from libs.common.failures import describe
 from services.query_executor.collect import Collected
 from services.query_executor.domain import key_meant, profile_of, same_result, scalar_at, shown_path
 from services.query_executor.drivers import Driver, Limits
+from services.query_executor.drivers.confirmed import Confirmed
 from services.query_executor.drivers.pools import Drivers
 from services.query_executor.drivers.source import Source
 from services.query_executor.envelope import code_name
@@ -25,12 +26,11 @@ from services.query_executor.metrics import QueryMetrics
 from services.query_executor.preparation import aside, compiled, given, prepare, referenced
 from services.query_executor.redact import Redactor
 from services.query_executor.secret_types import is_connection
+from services.query_executor.service.lookups import Changed, Lookups
 from services.query_executor.service.recording import Outcome, Recording, Run
 from services.query_executor.service.results import ResultStore
 from services.query_executor.service.sources import Sources
 from services.query_executor.statement import Bound, Scalar
-from services.query_executor.store import apps as apps_store
-from services.query_executor.store import executions as store
 from services.query_executor.store import secrets as secrets_store
 from services.query_executor.store.executions import Runnable
 from services.query_executor.template import Template, Values
@@ -66,6 +66,9 @@ class Reader(Protocol):
         """Run the statement and take its rows up to the limits, without secrets."""
 
 
+Read = Callable[[Run, Ready], Awaitable[None]]
+
+
 @lru_cache(_REDACTORS)
 def _redactor(secrets: tuple[str, ...]) -> Redactor:
     return Redactor.of(secrets)
@@ -79,6 +82,7 @@ class Executions:
         metrics: QueryMetrics,
     ) -> None:  # fmt: skip
         self._database = database
+        self._lookups = Lookups(database)
         self._sources = sources
         self._drivers = drivers
         self._recording = recording
@@ -94,17 +98,22 @@ class Executions:
         Raises the four errors of the API, 404, 503.
         """
         found = Collected()
-        run = await self._begun(caller, app_slug, slug, execution)
-        await self._recorded(run, params, found, lambda ready: self._reused(run, ready, found, max_age), again)
-        return run.key, found
+
+        async def read(run: Run, ready: Ready) -> None:
+            await self._reused(run, ready, found, max_age)
+
+        return await self._executed(caller, app_slug, slug, execution, params, found, read, again), found
 
     async def execute_into(
         self, reader: Reader, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
     ) -> str:
         """Give the rows to `reader`; the execution's key once all is on record. Raises as `execute` does."""
-        run = await self._begun(caller, app_slug, slug, execution)
-        await self._recorded(run, params, reader, lambda ready: self._run(run, ready, reader), never)
-        return run.key
+
+        async def read(run: Run, ready: Ready) -> None:
+            await run.lookup.confirm()
+            await self._run(run, ready, reader)
+
+        return await self._executed(caller, app_slug, slug, execution, params, reader, read, never)
 
     async def check(
         self, caller: Principal, app_slug: str, slug: str, params: Mapping[str, Any], execution: UUID
@@ -121,25 +130,40 @@ class Executions:
         return (await self._begun(caller, app_slug, slug, execution)).runnable
 
     async def _begun(self, caller: Principal, app_slug: str, slug: str, execution: UUID) -> Run:
-        if caller.tenant is None:
-            raise TenantSchemaRequired
-        runnable = await self._runnable(caller.tenant, app_slug, slug)
-        return self._recording.begin(execution, caller.tenant, caller, app_slug, runnable)
+        tenant = _tenant(caller)
+        return self._recording.begin(
+            execution, tenant, caller, app_slug, await self._lookups.of(tenant, app_slug, slug)
+        )
 
-    async def _recorded(
-        self, run: Run, params: Mapping[str, Any], reader: Reader, read: Callable[[Ready], Awaitable[None]],
-        again: Again,
-    ) -> None:  # fmt: skip
-        """Whatever the end, it is on record, unless it is to be run again."""
+    async def _executed(
+        self, caller: Principal, app_slug: str, slug: str, execution: UUID, params: Mapping[str, Any], reader: Reader,
+        read: Read, again: Again,
+    ) -> str:  # fmt: skip
+        """What was run lately is made ready while it is looked up; once more where it has changed."""
+        tenant = _tenant(caller)
+        async with self._lookups.begun(tenant, app_slug, slug) as lookup:
+            run = self._recording.begin(execution, tenant, caller, app_slug, lookup)
+            try:
+                await self._recorded(run, params, reader, read, again)
+                return run.key
+            except Changed as changed:
+                run = self._recording.begin(execution, tenant, caller, app_slug, changed.lookup)
+        await self._recorded(run, params, reader, read, again)
+        return run.key
+
+    async def _recorded(self, run: Run, params: Mapping[str, Any], reader: Reader, read: Read, again: Again) -> None:
+        """Whatever the end, it is on record, unless it is to be run again, or is the end of what nobody asked for."""
         try:
             ready = await self._ready(run, params)
-            await read(ready)
+            self._recording.draft(run, ready.source, ready.bound)
+            await read(run, ready)
         except asyncio.CancelledError as error:
-            if not again(error):
+            if run.lookup.confirmed and not again(error):
                 self._metrics.observe(run.milliseconds, "Cancelled")
                 await self._recording.cancelled(run, reader.rows)
             raise
         except Exception as error:
+            await run.lookup.confirm()
             if not again(error):
                 code = code_name(error.code) if isinstance(error, TidemarkError) else "InternalError"
                 await self._failed(run, code, reader.rows)
@@ -155,14 +179,6 @@ class Executions:
             await self._recording.failed(run, code, rows)
         except Exception as error:
             _log.warning("a failed execution is not on record", execution=run.key, error=describe(error))
-
-    async def _runnable(self, tenant: UUID, app_slug: str, slug: str) -> Runnable:
-        runnable = await store.find_runnable(self._database.api, tenant, app_slug, slug)
-        if runnable is None:
-            async with self._database.tenant(tenant) as connection:
-                await apps_store.app_by_slug(connection, tenant, app_slug)
-            raise NotFound("Query not found")
-        return runnable
 
     async def _ready(self, run: Run, params: Mapping[str, Any]) -> Ready:
         query, secret = run.runnable.query, run.runnable.secret
@@ -185,6 +201,7 @@ class Executions:
         paths = referenced(template)
         if not paths:
             return {}
+        await run.lookup.confirm()
         async with self._database.tenant(run.tenant) as connection:
             types = await secrets_store.secret_types_by_key(connection, run.tenant, run.runnable.app_id)
             keys = {path: key_meant(path[0], types.keys()) for path in paths}
@@ -199,6 +216,7 @@ class Executions:
         if max_age is None:
             await self._run(run, ready, found)
             return
+        await run.lookup.confirm()
         query, limits = run.runnable.query, self._sources.limits(ready.source)
         same = same_result(query.id, query.version, ready.source, ready.bound, limits)
         key = self._sources.vault.digest(run.tenant, same)
@@ -207,15 +225,24 @@ class Executions:
             await self._results.remember(run.tenant, run.id, query.id, found, key)
 
     async def _run(self, run: Run, ready: Ready, reader: Reader) -> None:
-        limits, source = self._sources.limits(ready.source), ready.source
+        limits, source, lookup = self._sources.limits(ready.source), ready.source, run.lookup
+        if not self._drivers.has_idle(source):
+            await lookup.confirm()
         facts = {"db.system.name": source.engine.value, "tidemark.execution": run.key}
         with _tracer.start_as_current_span("run statement", attributes=facts, record_exception=False) as span:
             try:
                 async with self._drivers.lease(source) as driver:
-                    await reader.read(driver, ready.bound, limits, ready.redactor)
+                    sure = driver if lookup.confirmed else Confirmed(driver, lookup)
+                    await reader.read(sure, ready.bound, limits, ready.redactor)
             except QueryError as error:
                 raise without_secrets(error, ready.redactor) from None
             span.set_attribute("db.response.returned_rows", reader.rows)
+
+
+def _tenant(caller: Principal) -> UUID:
+    if caller.tenant is None:
+        raise TenantSchemaRequired
+    return caller.tenant
 
 
 def _check_types(keys: Collection[str], types: Mapping[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from libs.common.auth import Principal
@@ -16,10 +18,14 @@ from libs.common.sealed import KeyRing
 from libs.common.topics import BI_QUERY_SCRAPED
 from services.query_executor.domain import execution_key
 from services.query_executor.drivers.source import Source
+from services.query_executor.service.lookups import Lookup
 from services.query_executor.statement import Bound
 from services.query_executor.store import executions as store
 from services.query_executor.store.executions import Event, Execution, Runnable, State
 from services.query_executor.usage import usage_record
+
+# An event's time is that of its recording, give or take this.
+_FRESH: Final = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -30,13 +36,18 @@ class Run:
     tenant: UUID
     caller: Principal
     app_slug: str
-    runnable: Runnable
+    lookup: Lookup
     started_at: datetime
+    draft: Event | None = None
     _began: float = field(default_factory=time.perf_counter)
 
     @property
     def key(self) -> str:
         return execution_key(self.id)
+
+    @property
+    def runnable(self) -> Runnable:
+        return self.lookup.runnable
 
     @property
     def milliseconds(self) -> float:
@@ -61,8 +72,16 @@ class Recording:
         self._clock = clock
         self._keys = keys
 
-    def begin(self, execution: UUID, tenant: UUID, caller: Principal, app_slug: str, runnable: Runnable) -> Run:
-        return Run(execution, tenant, caller, app_slug, runnable, self._clock())
+    def begin(self, execution: UUID, tenant: UUID, caller: Principal, app_slug: str, lookup: Lookup) -> Run:
+        return Run(execution, tenant, caller, app_slug, lookup, self._clock())
+
+    def draft(self, run: Run, source: Source, bound: Bound) -> None:
+        """Write the event as soon as whoever executes waits for something: it is in nobody's way then."""
+        asyncio.get_running_loop().call_soon(self._draft, run, source, bound)
+
+    def _draft(self, run: Run, source: Source, bound: Bound) -> None:
+        with suppress(Exception):  # what fails will fail again, and be said, where it is to be recorded
+            run.draft = self._told(run, (source, bound), _name(run))
 
     async def completed(self, run: Run, outcome: Outcome, source: Source, bound: Bound) -> None:
         """The row, and the usage of the tables that were read."""
@@ -77,7 +96,7 @@ class Recording:
         await asyncio.shield(self._write(run, Outcome("cancelled", rows, error_code="Cancelled"), None))
 
     async def _write(self, run: Run, outcome: Outcome, read: tuple[Source, Bound] | None) -> None:
-        milliseconds, name = run.milliseconds, run.caller.username or run.caller.subject
+        milliseconds, name = run.milliseconds, _name(run)
         digests = self._keys.digests(name, bound_to=erasure_context(run.tenant))
         written = self._written(run, outcome, read, name, milliseconds)
         pseudonym = await store.record_execution(self._database.api, run.tenant, digests, *written)
@@ -92,9 +111,19 @@ class Recording:
         row = _execution(run, outcome, shown, milliseconds)
         if read is None:
             return row, None
+        draft = run.draft
+        if draft is not None and shown == _name(run) and self._clock() - draft[-1] < _FRESH:
+            return row, draft
+        return row, self._told(run, read, shown)
+
+    def _told(self, run: Run, read: tuple[Source, Bound], shown: str) -> Event:
         event = _event(run, read, shown)
         key = f"{run.tenant}:{event.connector.id}"
-        return row, outbox_row(BI_QUERY_SCRAPED, event, key=key, at=self._clock())
+        return outbox_row(BI_QUERY_SCRAPED, event, key=key, at=self._clock())
+
+
+def _name(run: Run) -> str:
+    return run.caller.username or run.caller.subject
 
 
 def _event(run: Run, read: tuple[Source, Bound], executed_by: str) -> BiQueryScraped:

@@ -1,9 +1,11 @@
 """Through what a query runs: its secret opened, or the tenant's own schema."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
+from libs.common.remembered import Remembered
 from services.query_executor.domain import ConnectionType, LimitRules
 from services.query_executor.drivers import Limits
 from services.query_executor.drivers.pools import Drivers
@@ -26,6 +28,9 @@ from services.query_executor.statement import Engine
 from services.query_executor.store.secrets import Secret
 from services.query_executor.vault import Vault
 
+# As long as a connection that nobody uses is kept open with it.
+_OPENED_SECONDS: Final = 60.0
+_MOST_OPENED: Final = 500
 # The tables of a tenant's own schema.
 TenantTables = Callable[[UUID], Awaitable[frozenset[str]]]
 
@@ -38,6 +43,9 @@ class Sources:
     drivers: Drivers
     rules: LimitRules
     tenant_tables: TenantTables | None = None
+    _opened: Remembered[UUID, tuple[UUID, Secret, Source]] = field(
+        default_factory=lambda: Remembered(most=_MOST_OPENED), repr=False, compare=False
+    )
 
     def of(self, tenant: UUID, connection_type: ConnectionType, secret: Secret | None, *, has_type: bool) -> Source:
         """Raises the setup errors of the specification, in its order: secret, type, datasource, driver."""
@@ -52,10 +60,15 @@ class Sources:
         known = BY_SLUG.get(secret.type_slug)
         if known is None:
             raise DriverNotSupported
+        opened = self._opened.get(secret.id)
+        if opened is not None and opened[:2] == (tenant, secret):
+            return opened[2]
         connection = self.vault.opened(tenant, secret)
         assert isinstance(connection, Connection)
         settings = SecretSettings.model_validate(secret.settings)
-        return Source(known.engine, tenant, secret.id, secret.version, connection, settings)
+        source = Source(known.engine, tenant, secret.id, secret.version, connection, settings)
+        self._opened.put(secret.id, (tenant, secret, source), _OPENED_SECONDS)
+        return source
 
     def limits(self, source: Source) -> Limits:
         own = source.connection.max_result_rows if isinstance(source.connection, ElasticsearchConnection) else None
