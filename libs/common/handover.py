@@ -1,14 +1,16 @@
 """Messages on their way to the producer, packed into batches: a future for each costs more than its bytes."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner, murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -18,6 +20,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 MAX_MESSAGE_BYTES: Final = 1_000_000
 _VALUE: Final = itemgetter(1)
 _size_of: Final = DefaultRecordBatchBuilder.estimate_size_in_bytes
+
+
+Turns = defaultdict[TopicPartition, asyncio.Lock]
+"""Whoever has a batch for a partition has its turn by arrival: who waits longest might else wait for ever."""
 
 
 class Message(NamedTuple):
@@ -54,10 +60,11 @@ class _Pack:
 class Handover:
     """What became of the messages of one send: `pending` futures with the positions that they tell of, or `failed`."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, turns: Turns) -> None:
         self.pending: list[tuple[asyncio.Future[Any], Sequence[int]]] = []
         self.failed: dict[int, Exception] = {}
         self._producer = producer
+        self._turns = turns
         self._packs: dict[TopicPartition, _Pack] = {}
         self._places: dict[tuple[str, bytes | None], TopicPartition] = {}
 
@@ -113,11 +120,25 @@ class Handover:
     async def _submit(self, place: TopicPartition) -> None:
         pack = self._packs.pop(place)
         try:
-            future = await self._producer.send_batch(pack.builder, place.topic, partition=place.partition)
+            async with self._turns[place]:
+                future = await self._put(pack.builder, place)
         except Exception as error:
             self.failed |= dict.fromkeys(pack.positions, error)
         else:
             self.pending.append((future, pack.positions))
+
+    async def _put(self, builder: BatchBuilder, place: TopicPartition) -> asyncio.Future[Any]:
+        """Wait until the producer has no batch of the partition waiting; how long, its caller decides.
+
+        The client subtracts the time that has passed from its own limit again and again while others go first, so that
+        a minute is over within a second.
+        """
+        while True:
+            with suppress(KafkaTimeoutError):
+                found: asyncio.Future[Any] = await self._producer.send_batch(
+                    builder, place.topic, partition=place.partition
+                )
+                return found
 
 
 def _filled(headers: Sequence[tuple[str, bytes | None]]) -> Sequence[tuple[str, bytes | None]]:
