@@ -47,7 +47,7 @@ __all__ = [
     "is_transient",
 ]
 _LAG_INTERVAL = 5.0
-_FETCH_BYTES = 1024 * 1024
+_FETCH_BYTES = 3 * 1024 * 1024
 # Of compressed ones; generous.
 _BYTES_A_RECORD = 512
 # Small enough to be decoded while the processor's caches hold it.
