@@ -23,7 +23,7 @@ from libs.common.clock import Clock, shifted_clock
 from libs.common.envelope import HeaderWriter
 from libs.common.errors import TooLarge, Unavailable
 from libs.common.events import AnyEvent
-from libs.common.handover import MAX_MESSAGE_BYTES, Handover, Message, Partitioner, Turns
+from libs.common.handover import MAX_MESSAGE_BYTES, Handover, Message, Partitioner, Queues
 from libs.common.messaging_metrics import MessagingMetrics
 from libs.common.messaging_spans import publish_span
 from libs.common.settings import CommonSettings
@@ -99,7 +99,7 @@ class Publisher:
         self._clock = clock or shifted_clock(settings.clock_offset)
         self._timeout = timeout
         self._renewing = asyncio.Lock()
-        self._turns: Turns = defaultdict(asyncio.Lock)
+        self._queues: Queues = defaultdict(asyncio.Lock)
 
     async def send(
         self,
@@ -147,7 +147,7 @@ class Publisher:
 
     async def deliver(self, messages: Sequence[Message], *, timeout: float | None = None) -> list[Exception | None]:
         """Messages as they are, in order, pipelined: what became of each (None: acknowledged)."""
-        handover = Handover(_producer(self._broker), self._turns)
+        handover = Handover(_producer(self._broker), self._queues)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._timeout if timeout is None else timeout):
                 await handover.give(messages)

@@ -22,7 +22,7 @@ _VALUE: Final = itemgetter(1)
 _size_of: Final = DefaultRecordBatchBuilder.estimate_size_in_bytes
 
 
-Turns = defaultdict[TopicPartition, asyncio.Lock]
+Queues = defaultdict[TopicPartition, asyncio.Lock]
 """Whoever has a batch for a partition has its turn by arrival: who waits longest might else wait for ever."""
 
 
@@ -60,11 +60,11 @@ class _Pack:
 class Handover:
     """What became of the messages of one send: `pending` futures with the positions that they tell of, or `failed`."""
 
-    def __init__(self, producer: AIOKafkaProducer, turns: Turns) -> None:
+    def __init__(self, producer: AIOKafkaProducer, queues: Queues) -> None:
         self.pending: list[tuple[asyncio.Future[Any], Sequence[int]]] = []
         self.failed: dict[int, Exception] = {}
         self._producer = producer
-        self._turns = turns
+        self._queues = queues
         self._packs: dict[TopicPartition, _Pack] = {}
         self._places: dict[tuple[str, bytes | None], TopicPartition] = {}
 
@@ -120,7 +120,7 @@ class Handover:
     async def _submit(self, place: TopicPartition) -> None:
         pack = self._packs.pop(place)
         try:
-            async with self._turns[place]:
+            async with self._queues[place]:
                 future = await self._put(pack.builder, place)
         except Exception as error:
             self.failed |= dict.fromkeys(pack.positions, error)
