@@ -178,12 +178,17 @@ class Front:
         finally:
             await connection.close()
 
-    async def _is_relayed(self) -> bool:
-        return not await self.sql("SELECT FROM gateway.outbox LIMIT 1")
+    async def relayed(self) -> None:
+        """Wait until the gateway's outbox is empty."""
+
+        async def empty() -> bool:
+            return not await self.sql("SELECT FROM gateway.outbox LIMIT 1")
+
+        await eventually(empty)
 
     async def events(self, topic: Topic) -> list[Any]:
         """All that was published, once the outbox is empty."""
-        await eventually(self._is_relayed)
+        await self.relayed()
         settings = CommonSettings(kafka=self.platform.kafka, topic_prefix=self.platform.topic_prefix)
         return await Bench(settings).read(self.platform.topic_prefix + topic.name)
 

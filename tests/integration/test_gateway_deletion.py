@@ -172,7 +172,8 @@ async def test_what_is_made_while_a_tenant_is_deleted_is_deleted_or_refused(gate
 
 
 async def holding(gateway: Front, text: str) -> list[str]:
-    """Tables of all schemas in which a text stands."""
+    """Tables of all schemas in which a text stands, once what was told of the changes has left the outbox."""
+    await gateway.relayed()
     tables = await gateway.sql(
         """SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
            WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
