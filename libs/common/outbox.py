@@ -9,6 +9,10 @@ One relay per schema is the leader (a session's advisory lock), sends rows in th
 deletes them by id once they are acknowledged. A lower id may be committed later than a higher one; it is sent
 then: nothing is skipped, for there is no watermark. Hence the events of one key are in order only where the writers
 of that key wait for each other (a row lock on the entity, as an UPDATE takes). A row may be sent twice, never not.
+
+A relay that is awake, which it says by a second lock, looks again by itself, so that whoever writes need not notify
+it: a notification takes longer than the row. One whose transaction outlasts a relay that fell asleep meanwhile waits
+for the next poll.
 """
 
 import asyncio
@@ -56,6 +60,20 @@ $$;
 
 CREATE TRIGGER outbox_wake AFTER INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake();
 """
+# Since a later migration: the lock can be had while the relay sleeps.
+WAKE_DDL: Final = """\
+CREATE OR REPLACE FUNCTION outbox_wake() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    awake CONSTANT bigint := hashtextextended('tidemark-outbox-awake-' || TG_TABLE_SCHEMA, 0);
+BEGIN
+    IF pg_try_advisory_lock_shared(awake) THEN
+        PERFORM pg_advisory_unlock_shared(awake);
+        PERFORM pg_notify('outbox_' || TG_TABLE_SCHEMA, '');
+    END IF;
+    RETURN NULL;
+END
+$$;
+"""
 
 _INSERT: Final = "INSERT INTO outbox (topic, key, headers, value, created_at) VALUES ($1, $2, $3::jsonb, $4, $5)"
 _HEADROOM: Final = 16 * 1024
@@ -63,6 +81,7 @@ _HEADROOM: Final = 16 * 1024
 _GATHER_SECONDS: Final = 0.02
 # And a trickle that does not end leaves ten times a second: a batch of few costs its process and the broker as much.
 _TRICKLE_SECONDS: Final = 0.1
+_AWAKE: Final = "hashtextextended('tidemark-outbox-awake-' || current_schema(), 0)"
 _log = structlog.get_logger()
 
 
@@ -133,7 +152,7 @@ class Relay:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._observed = -math.inf
-        self._sent = -math.inf
+        self._awake = False
         self.leads = False
 
     def start(self) -> None:
@@ -176,21 +195,34 @@ class Relay:
         try:
             while not self._stopping:
                 self._wake.clear()
-                if await self.relay_once(connection) < self._batch:
+                found = await self.relay_once(connection)
+                if found < self._batch:
                     await self._observe(connection)
-                    await self._wait(self._poll)
-                    await self._gather()
+                    await self._rest(connection, found)
         finally:
-            self.leads = False
-            await self._resign(connection, channel, lock)
+            self.leads = self._awake = False
+            await self._resign(connection, channel)
 
-    async def _resign(self, connection: Connection, channel: str, lock: str) -> None:
+    async def _rest(self, connection: Connection, found: int) -> None:
+        """Awake while rows come. Asleep for a moment first: some may have been written while it was still awake."""
+        if found:
+            self._awake = self._awake or await connection.fetchval(f"SELECT pg_try_advisory_lock({_AWAKE})")
+            await asyncio.sleep(0 if self._stopping else _TRICKLE_SECONDS)
+            return
+        fell_asleep, self._awake = self._awake, False
+        if fell_asleep:
+            await connection.execute(f"SELECT pg_advisory_unlock({_AWAKE})")
+        await self._wait(_TRICKLE_SECONDS if fell_asleep else self._poll)
+        if self._wake.is_set() and not self._stopping:
+            await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _resign(self, connection: Connection, channel: str) -> None:
         with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
             if connection.is_closed():
                 connection.terminate()  # drops the listener, which a lost connection would keep
                 return
             await connection.remove_listener(channel, self._on_notify)
-            await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
+            await connection.execute("SELECT pg_advisory_unlock_all()")
 
     def _on_notify(self, *_: object) -> None:
         self._wake.set()
@@ -200,18 +232,11 @@ class Relay:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    async def _gather(self) -> None:
-        """Let more rows come to the one that was notified; not where nothing was, or at the end."""
-        if self._wake.is_set() and not self._stopping:
-            rest = self._sent + _TRICKLE_SECONDS - asyncio.get_running_loop().time()
-            await asyncio.sleep(max(_GATHER_SECONDS, rest))
-
     async def relay_once(self, connection: Connection) -> int:
         """Send one batch and delete what was acknowledged; number of rows read. Raises the first failure."""
         rows = await self._read(connection)
         if not rows:
             return 0
-        self._sent = asyncio.get_running_loop().time()
         outcomes = await self._publisher.deliver([self._message(row) for row in rows])
         again = {(row.topic, row.key) for row, error in zip(rows, outcomes, strict=True) if _passing(error)}
         # A later row of a key whose earlier one failed is sent again after it, so that the newest comes last.

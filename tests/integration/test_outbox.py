@@ -39,7 +39,7 @@ async def pool(servers: Servers) -> AsyncIterator[Pool]:
         servers.postgres, min_size=0, max_size=10, server_settings={"search_path": schema}
     ) as made:
         await made.execute(f"CREATE SCHEMA {schema}")
-        await made.execute(outbox.DDL)
+        await made.execute(outbox.DDL + outbox.WAKE_DDL)
         yield made
         await made.execute(f"DROP SCHEMA {schema} CASCADE")
 
@@ -150,6 +150,41 @@ async def test_a_trickle_leaves_some_rows_at_a_time(bench: Bench, pool: Pool, mo
     print(f"OUTBOX trickle_rows={sum(sent)} batches={len(sent)} seconds={seconds:.2f}")
     assert sum(sent) == 60
     assert len(sent) <= seconds / 0.1 + 2
+
+
+async def test_a_relay_that_is_awake_is_not_notified(bench: Bench, pool: Pool) -> None:
+    """Some rows wake it, however many follow them; what comes after a rest wakes it again."""
+    told = list[str]()
+    async with relay_of(bench, pool) as relay, pool.acquire() as listener:
+        relay._poll = 3600
+        await until(lambda: relay.leads)
+        schema = await listener.fetchval("SELECT current_schema()")
+        await listener.add_listener(f"outbox_{schema}", lambda *_: told.append("woken"))
+        for burst in (1, 2):
+            await enqueue_one(pool, bench, 0)
+            await until(lambda: relay._awake)
+            for number in range(50):
+                await enqueue_one(pool, bench, number)
+            await settled(pool)
+            await until(lambda: not relay._awake)
+            print(f"OUTBOX burst={burst} rows=51 notifications={len(told)}")
+            assert burst <= len(told) <= 5 * burst, "a machine that stalls lets it fall asleep in between"
+        await listener.reset()
+
+
+async def test_what_is_committed_after_the_relay_fell_asleep_is_sent_by_the_next_poll(bench: Bench, pool: Pool) -> None:
+    """Nobody was notified of it: the relay was awake when it was written."""
+    async with relay_of(bench, pool) as relay, pool.acquire() as slow:
+        await enqueue_one(pool, bench, 1, "a")
+        await until(lambda: relay._awake)
+        transaction = slow.transaction()
+        await transaction.start()
+        await enqueue(slow, bench.topic, bench.event(2), key="b", at=AT)
+        await until(lambda: not relay._awake)
+        await asyncio.sleep(0.5)
+        await transaction.commit()
+        await settled(pool)
+    assert len(await bench.read(bench.name)) == 2
 
 
 async def test_one_leads_and_the_next_takes_over(bench: Bench, pool: Pool) -> None:
