@@ -1,5 +1,6 @@
 """One request to an ASGI application, without sockets."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +31,10 @@ async def request(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes | list[bytes] = b"",
+    stays: bool = False,
 ) -> Answer:
-    """The whole answer; a body of several pieces is sent piece by piece, without a length."""
+    """The whole answer; a body of several pieces is sent piece by piece, without a length. A client that does not
+    stay is gone once all is sent."""
     pieces = [body] if isinstance(body, bytes) else list(body)
     given = {"host": "test", **(headers or {})}
     given |= {"content-length": str(len(body))} if isinstance(body, bytes) else {"transfer-encoding": "chunked"}
@@ -53,6 +56,8 @@ async def request(
     sent: list[Message] = []
 
     async def receive() -> Message:
+        if not pieces and stays:
+            await asyncio.Event().wait()
         if not pieces:
             return {"type": "http.disconnect"}
         piece = pieces.pop(0)
