@@ -9,6 +9,8 @@ RUN := $(BIN)/python -m
 LOCAL := $(RUN) deploy.local
 # The first interpreter that is new enough; PYTHON=/path/to/python chooses another.
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c 'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
+# Side by side, each with servers of its own; a file's tests run in one of them, in their order.
+TEST_WORKERS ?= 2
 ONLY ?=
 NAME ?=
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -67,7 +69,7 @@ demo-dora: install ## Deployments told by CloudEvents, webhooks and Kafka: the r
 
 test: install ## Lint, types and all tests; ends with pytest's own last line
 	@$(MAKE) --no-print-directory lint types
-	@$(RUN) pytest tests/unit tests/house tests/integration
+	@$(RUN) pytest --numprocesses=$(TEST_WORKERS) --dist=loadfile --no-loadscope-reorder tests/unit tests/house tests/integration
 
 test-real: install ## Tests that need more than Kafka and PostgreSQL: Superset, MariaDB, OpenSearch, ClickHouse
 	@$$(command -v uv || echo $(BIN)/uv) sync --locked --quiet --inexact --group clickhouse --python $(BIN)/python \

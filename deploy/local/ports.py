@@ -7,6 +7,13 @@ import socket
 LOOPBACK = "127.0.0.1"
 SERVER_PORTS = range(20_000, 32_000)
 _given = set[int]()
+_share = SERVER_PORTS
+
+
+def keep_to_share(number: int, of: int) -> None:
+    """Of processes that run side by side, each with another number below `of`, no two give the same port."""
+    global _share
+    _share = SERVER_PORTS[number::of]
 
 
 def port_is_free(port: int) -> bool:
@@ -29,7 +36,7 @@ def free_ports(count: int) -> list[int]:
     """
     free: list[int] = []
     while len(free) < count:
-        port = SERVER_PORTS[secrets.randbelow(len(SERVER_PORTS))]
+        port = _share[secrets.randbelow(len(_share))]
         if port not in _given and port_is_free(port):
             _given.add(port)
             free.append(port)

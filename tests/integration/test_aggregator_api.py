@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.integration.aggregator_app import RunningApp, running_app
+from tests.support.ids import NOBODYS
 from tests.support.platform import Platform
 
 
@@ -110,8 +111,8 @@ async def test_other_tenants_things_are_not_found(app: RunningApp, tenant: UUID)
         ("GET", "/spaces/shop/usage?cursor=garbage", None),
         ("GET", "/spaces/shop/usage?cursor=WzFd", None),
         ("GET", "/spaces/shop/usage/popular-queries?cursor=WzEsMiwzXQ", None),
-        ("GET", f"/connectors/{uuid4()}/queries?since=yesterday", None),
-        ("GET", f"/connectors/{uuid4()}/queries?resource_type=dance", None),
+        ("GET", f"/connectors/{NOBODYS}/queries?since=yesterday", None),
+        ("GET", f"/connectors/{NOBODYS}/queries?resource_type=dance", None),
         ("POST", "/spaces", {"name": ""}),
         ("POST", "/spaces", {"name": "***"}),
         ("POST", "/spaces", {"name": "Shop", "slug": "Not A Slug"}),

@@ -17,7 +17,7 @@ from aiohttp import web
 from deploy.local.process import ManagedProcess
 from tests.stubs.superset.content import ADA, BOB, run
 from tests.stubs.superset.server import Answer, SupersetStub, running
-from tests.support.platform import Platform
+from tests.support.platform import Platform, fresh_platform
 from tests.support.processes import SHORT_LEASE, Running, eventually, running_services
 from tests.support.servers import Servers
 from tests.support.syncing import Synced, recent_content, synced
@@ -149,11 +149,18 @@ async def _is_over(platform: Platform, job: dict[str, Any]) -> bool:
         await admin.close()
 
 
+@pytest.fixture
+async def installation(servers: Servers, template: str) -> AsyncIterator[Platform]:
+    """Of one test alone: the scraper of the others does not take its jobs."""
+    async with fresh_platform(servers, template) as fresh:
+        yield fresh
+
+
 async def test_a_replica_takes_over_from_one_that_stays_dead(
-    platform: Platform, stub: SupersetStub, pace: Unhurried, tmp_path: Path
+    installation: Platform, stub: SupersetStub, pace: Unhurried, tmp_path: Path
 ) -> None:
     names = ("scraper", "scraper-2", "aggregator")
-    async with running_services(platform, tmp_path, names, **SHORT_LEASE) as services:
+    async with running_services(installation, tmp_path, names, **SHORT_LEASE) as services:
         tenant = await services.new_tenant()
         async with services.client(tenant, "staff") as gateway:
             shop = await synced(gateway, tenant, stub)
@@ -162,7 +169,7 @@ async def test_a_replica_takes_over_from_one_that_stays_dead(
             holder = await _who_reads(services, stub)
             await services.kill(holder)
             pace.killed.set()
-            await eventually(partial(_is_over, platform, job), seconds=300)
+            await eventually(partial(_is_over, installation, job), seconds=300)
             assert services.processes[holder].pid is None
             await services.restart(holder)  # the gateway asks but one of the two how a job stands
             over = await shop.finished(job)

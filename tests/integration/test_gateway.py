@@ -13,6 +13,7 @@ from libs.common.connectors import settings_context
 from libs.common.sealed import MASK, KeyRing
 from libs.common.topics import CONNECTOR_CHANGED, TENANT_CHANGED
 from tests.integration.gateway_harness import Front, connector, front, secret_of
+from tests.support.ids import NOBODYS
 from tests.support.platform import SEALING_KEY, Platform
 
 SUPERUSER = ("superuser",)
@@ -279,8 +280,8 @@ async def test_a_tenant_that_does_not_exist_owns_nothing(gateway: Front) -> None
 # --- identity
 
 
-@pytest.mark.parametrize("bearer", ["nonsense", "a.b.c", f"tmk_{uuid4().hex}_secret", "tmk_x"])
-@pytest.mark.parametrize("path", ["/connectors", "/spaces", f"/mining-jobs/{uuid4()}"])
+@pytest.mark.parametrize("bearer", ["nonsense", "a.b.c", f"tmk_{NOBODYS.hex}_secret", "tmk_x"])
+@pytest.mark.parametrize("path", ["/connectors", "/spaces", f"/mining-jobs/{NOBODYS}"])
 async def test_strangers_are_asked_who_they_are(gateway: Front, path: str, bearer: str) -> None:
     answer = await gateway.call("GET", path, tenant=None, bearer=bearer)
     assert (answer.status, answer.body["code"]) == (401, "unauthorized")

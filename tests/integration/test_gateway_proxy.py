@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local.ports import free_port
 from tests.integration.gateway_harness import BIG, PIECE, SERVICES, Front, connector, front
+from tests.support.ids import NOBODYS
 from tests.support.platform import Platform
 from tests.support.processes import eventually, token
 from tests.support.spans import trace_of
@@ -89,11 +90,11 @@ async def test_a_type_that_is_no_warehouse_is_not_mined(gateway: Front, tenant: 
         ("GET", "/spaces/%2e%2e/usage", 404),
         ("GET", "/spaces/x%2F..%2F..%2Fmetrics", 404),
         ("PUT", "/spaces", 405),
-        ("GET", f"/connectors/{uuid4()}/query-log-mining", 405),
+        ("GET", f"/connectors/{NOBODYS}/query-log-mining", 405),
         ("GET", "/mining-jobs/abc", 422),
         ("GET", "/connectors/abc", 422),
         ("POST", "/connectors/abc/query-log-mining", 422),
-        ("POST", f"/connectors/{uuid4()}/query-log-mining", 404),
+        ("POST", f"/connectors/{NOBODYS}/query-log-mining", 404),
     ],
 )
 async def test_what_leads_nowhere_has_our_shape(

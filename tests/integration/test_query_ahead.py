@@ -9,27 +9,14 @@ from datetime import datetime
 import asyncpg
 import pytest
 
-from tests.integration.query_harness import PASSWORD, Shop, Stack, new_shop, query_stack
-from tests.support.platform import Platform
+from tests.integration.query_harness import PASSWORD, Shop, Stack, new_shop
 from tests.support.processes import eventually, token
-from tests.support.servers import Servers
 
 _COUNT = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state = $2"
 _LOOKING = """SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND query LIKE '%FROM runnable(%' AND wait_event_type = 'Lock'"""
 _END_LOOKING = f"SELECT pg_terminate_backend(pid) FROM ({_LOOKING}) AS each"
 _RECORDED = "SELECT state, query_version, secret_version FROM query_executor.query_execution WHERE tenant_id = $1"
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 async def warm(

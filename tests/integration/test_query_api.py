@@ -1,29 +1,15 @@
 """The API of saved queries through the gateway, on a real Postgres, word for word where the specification has words."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.integration.query_harness import PASSWORD, Shop, Stack, new_shop, query_stack
-from tests.support.platform import Platform
+from tests.integration.query_harness import PASSWORD, Shop, Stack
 from tests.support.processes import eventually
-from tests.support.servers import Servers
 
 SEEDED = [f"analytics-{name}" for name in ("clickhouse", "elasticsearch", "mysql", "postgres", "redshift")]
 SALES = "SELECT region, SUM(amount) as total FROM sales WHERE date = '{{ date }}' GROUP BY region ORDER BY 2 DESC"
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 def error_of(body: dict[str, Any]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.query_harness import Reply, Shop, Stack, new_shop, query_stack
 from tests.integration.test_query_execution import SLOW, activity
+from tests.support.ids import NOBODYS
 from tests.support.platform import Platform
 from tests.support.processes import eventually, token
 from tests.support.servers import Servers
@@ -91,7 +92,7 @@ async def test_only_who_began_it_reads_its_rows(shop: Shop) -> None:
     assert (await shop.stack.call("GET", path, stranger)).status == 404
 
 
-@pytest.mark.parametrize("key", ["exec_x", "x", f"exec_{uuid4().hex}", "exec_" + "%00"])
+@pytest.mark.parametrize("key", ["exec_x", "x", f"exec_{NOBODYS.hex}", "exec_" + "%00"])
 async def test_no_such_execution(shop: Shop, key: str) -> None:
     for method, rest in (("GET", ""), ("GET", "result/"), ("POST", "cancel/")):
         assert (await shop.call(method, place(key, rest))).status == 404

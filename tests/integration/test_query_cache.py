@@ -1,29 +1,15 @@
 """`max_age`: when an earlier result may stand, and when it must not."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tests.integration.query_harness import PASSWORD, Reply, Shop, Stack, new_shop, query_stack
-from tests.support.platform import Platform
+from tests.integration.query_harness import PASSWORD, Reply, Shop, new_shop
 from tests.support.processes import token
-from tests.support.servers import Servers
 
 COUNT = "SELECT count(*) AS n FROM sales WHERE region <> '{{ region }}'"
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 async def saved(shop: Shop, text: str = COUNT) -> str:

@@ -1,6 +1,5 @@
 """What a secret's login can read, and whether it works: asked of a real server."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -10,22 +9,9 @@ import pytest
 from services.query_executor.drivers.catalogue import columns, rights, smallest
 from services.query_executor.guard import Policy, prove
 from services.query_executor.statement import Draft, Engine
-from tests.integration.query_harness import PASSWORD, Shop, Stack, new_shop, query_stack
-from tests.support.platform import Platform
-from tests.support.servers import Servers
+from tests.integration.query_harness import PASSWORD, Shop
 
 SQL = (Engine.POSTGRES, Engine.REDSHIFT, Engine.MYSQL, Engine.CLICKHOUSE)
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 async def checked(shop: Shop, key: str = "db") -> dict[str, Any]:

@@ -1,25 +1,11 @@
 """Queries that are checked without being run or saved, their declared parameters, their versions."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.integration.query_harness import Shop, Stack, new_shop, query_stack
-from tests.support.platform import Platform
+from tests.integration.query_harness import Shop
 from tests.support.processes import eventually, token
-from tests.support.servers import Servers
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 async def validated(shop: Shop, text: str, **more: Any) -> Any:

@@ -1,6 +1,5 @@
 """Saved queries through the gateway on servers other than Postgres: the same envelope, codes and redaction."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,26 +7,13 @@ import pytest
 from deploy.local.mariadb import MariaDb
 from deploy.local.opensearch import OpenSearchNode
 from deploy.local.query_samples import DATABASE, READER
-from tests.integration.query_harness import Reply, Shop, Stack, new_shop, query_stack
+from tests.integration.query_harness import Reply, Shop
 from tests.real.conftest import READER_PASSWORD
-from tests.support.platform import Platform
-from tests.support.servers import Servers
 
 pytestmark = pytest.mark.real
 SALES = "SELECT region, amount, sold_at FROM sales WHERE status = '{{ status }}' ORDER BY id LIMIT {{ most }}"
 SEARCH = """{"_source": ["region", "amount"], "query": {"term": {"status": "{{ status }}"}},
              "sort": [{"sold_at": "asc"}], "size": {{ most }}}"""
-
-
-@pytest.fixture(scope="module")
-async def stack(platform: Platform, servers: Servers) -> AsyncIterator[Stack]:
-    async with query_stack(platform, servers) as running:
-        yield running
-
-
-@pytest.fixture
-async def shop(stack: Stack) -> Shop:
-    return await new_shop(stack)
 
 
 async def saved(shop: Shop, type_slug: str, value: dict[str, Any], text: str) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,8 +13,8 @@ from libs.common.errors import BadRequest, Forbidden, Unprocessable
 from libs.common.sealed import MASK
 from services.gateway import domain
 from services.gateway.domain import KeyedCall
+from tests.support.ids import NOBODYS
 
-HEX = uuid4().hex
 SECRETS = domain.secret_fields(PostgresSettings)
 OLD: dict[str, Any] = domain.revealed(
     PostgresSettings.model_validate(
@@ -106,7 +106,7 @@ def test_a_written_key_is_read_back(key_id: UUID, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["", "tmk_", "tmk_x_y", f"tmk_{uuid4().hex}", f"tmk_{uuid4().hex}_", "eyJhbGciOi", f"tmk_{uuid4()}_x"]
+    "token", ["", "tmk_", "tmk_x_y", f"tmk_{NOBODYS.hex}", f"tmk_{NOBODYS.hex}_", "eyJhbGciOi", f"tmk_{NOBODYS}_x"]
 )
 def test_what_is_no_key_is_none(token: str) -> None:
     assert domain.presented_key(token) is None
