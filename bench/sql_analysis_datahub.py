@@ -19,6 +19,7 @@ from bench.harness import Result
 from bench.peers.venv import python_of
 from bench.sql_analysis import ROWS, SEED, ours, rate
 from bench.sql_log import LogRow, generate
+from libs.common.process import calm_collector
 from libs.common.sql.patterns import forget
 
 PEER: Final = True
@@ -32,6 +33,7 @@ def measure() -> list[Result]:
     """Rows per second, as a ratio to DataHub's."""
     python, log = python_of("datahub"), generate(ROWS, SEED)
     gc.freeze()  # the log is not part of either arm's work
+    calm_collector()  # as the services have it
     mine, theirs = [], []
     for number in range(ROUNDS):
         forget()

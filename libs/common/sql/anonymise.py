@@ -87,7 +87,7 @@ def _render(sql: str, found: list[Span], *, keep_literals: bool) -> str:
     blank = True
     for kind, piece in _pieces(sql, found):
         if kind is None:
-            piece = piece if keep_literals else _BLANKS.sub(" ", piece)
+            piece = piece if keep_literals or _is_tidy(piece) else _BLANKS.sub(" ", piece)
         elif kind is Kind.COMMENT:
             piece = " "
         elif kind is not Kind.IDENTIFIER and not (keep_literals and kind is Kind.LITERAL):
@@ -98,6 +98,11 @@ def _render(sql: str, found: list[Span], *, keep_literals: bool) -> str:
             pieces.append(piece)
             blank = piece[-1] == " " and kind in (None, Kind.COMMENT)
     return "".join(pieces)
+
+
+def _is_tidy(piece: str) -> bool:
+    """Whether no blank needs folding, of most pieces; said sooner than the pattern can."""
+    return "  " not in piece and piece.isascii() and piece.isprintable()
 
 
 def _pieces(sql: str, found: list[Span]) -> Iterator[tuple[Kind | None, str]]:

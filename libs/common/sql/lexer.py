@@ -23,6 +23,9 @@ class Kind(StrEnum):
     OPEN = "open"
 
 
+_KINDS: Final[dict[str, Kind]] = {kind.value: kind for kind in Kind}
+
+
 class Span(NamedTuple):
     kind: Kind
     start: int
@@ -52,7 +55,7 @@ def spans(text: str, dialect: Dialect) -> Iterator[Span]:
     search, traits = _master(dialect).search, TRAITS[dialect]
     position = 0
     while match := search(text, position):
-        kind, start, end = Kind(match.lastgroup or "open"), match.start(), match.end()
+        kind, start, end = _KINDS[match.lastgroup or "open"], match.start(), match.end()
         if kind is Kind.COMMENT and traits.nested_comments and text.startswith("/*", start):
             end = _comment_end(text, start)
         elif kind is Kind.OPEN:

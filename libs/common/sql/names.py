@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from libs.common.sql.dialects import TRAITS, Case, Dialect
 from libs.common.sql.system import is_system_table
 
+_LONGEST_KNOWN: Final = 128
 _PLAIN: Final = re.compile(r"[a-z_][a-z0-9_$]*|[A-Z_][A-Z0-9_$]*")
 _TEMPORARY: Final = re.compile(r"pg_(?:toast_)?temp(?:_\d+)?")
 _POSTGRES_NAME_BYTES: Final = 63
@@ -81,6 +83,11 @@ def complete(written: Sequence[Identifier], names: DefaultNames, dialect: Dialec
     More than three parts (a linked server) keep the last three; an empty schema (`db..orders`) is the
     dialect's default one.
     """
+    derive = _complete if any(len(part.text) > _LONGEST_KNOWN for part in written) else _known
+    return derive(tuple(written), names, dialect)
+
+
+def _complete(written: tuple[Identifier, ...], names: DefaultNames, dialect: Dialect) -> TableName | None:
     parts = tuple(fold(part.text, part.quoted, dialect) for part in written)[-3:]
     if not parts or not parts[-1] or _is_temporary(parts, dialect):
         return None
@@ -93,6 +100,10 @@ def complete(written: Sequence[Identifier], names: DefaultNames, dialect: Dialec
     if len(parts) == 2 and names.catalog and parts[0]:
         return TableName((names.catalog, *parts))
     return TableName(tuple(part for part in parts if part))
+
+
+# Most statements read the same tables.
+_known: Final = lru_cache(maxsize=4_096)(_complete)
 
 
 def _with_defaults(table: str, names: DefaultNames, dialect: Dialect) -> TableName:

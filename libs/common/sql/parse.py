@@ -2,13 +2,12 @@
 
 import logging
 import re
-from functools import cache
 from typing import Final, NamedTuple
 
-import sqlglot
 from sqlglot import exp
 
 from libs.common.sql.dialects import Dialect
+from libs.common.sql.engine import engine
 
 # A parser that holds the interpreter for seconds is worse than words alone.
 _MAX_PARSED: Final = 256 * 1024
@@ -25,6 +24,8 @@ _WRAPPERS: Final = (
     ),
     re.compile(r"\s*declare\s+(?:\"[^\"]*\"|\w+)\s[\w\s]{0,100}?\bcursor\b[\w\s]{0,100}?\bfor\s+", re.IGNORECASE),
 )
+# What holds no other node. An identifier may, by which sqlglot's own walk goes too.
+_LEAVES: Final = frozenset({exp.Literal, exp.Null, exp.Boolean})
 _BRACKETS: Final = re.compile(r"\brow\s*\(|[(\[{}\])]", re.IGNORECASE)
 _JOINS: Final = re.compile(r"\b(?:cross|natural(?:\s+\w+)?)\s+join\b|\b(?:join|on|using)\b", re.IGNORECASE)
 _WITH_DATA: Final = re.compile(r"\bwith\s+(?:no\s+)?data\s*;?\s*\Z", re.IGNORECASE)
@@ -109,15 +110,20 @@ def unwrap(text: str) -> str:
     return text
 
 
-@cache
-def _engine(dialect: Dialect) -> sqlglot.Dialect:
-    return sqlglot.Dialect.get_or_raise(dialect.sqlglot)
+def _nodes(tree: exp.Expr) -> list[exp.Expr]:
+    """As `tree.walk()`, in half of its time."""
+    nodes = [tree]
+    for node in nodes:  # which grows
+        if node.__class__ not in _LEAVES:
+            nodes.extend(node.iter_expressions())
+    return nodes
 
 
 def _parse(text: str, dialect: Dialect) -> list[Parsed] | None:
+    own = engine(dialect)
     try:
-        trees = [tree for tree in sqlglot.parse(text, dialect=_engine(dialect)) if tree is not None]
-        found = [Parsed(tree, list(tree.walk())) for tree in trees]
+        trees = [tree for tree in own.parse(text) if tree is not None]
+        found = [Parsed(tree, _nodes(tree)) for tree in trees]
     except RecursionError:
         raise
     except Exception:  # sqlglot raises what it likes on odd input, and its messages quote the statement

@@ -1,7 +1,9 @@
 """Columns of one query, placed scope by scope."""
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from typing import Final
+from enum import Enum, auto
+from functools import cache
+from typing import Any, Final
 
 from sqlglot import exp
 
@@ -19,9 +21,38 @@ _PSEUDO: Final = frozenset({"ROWNUM", "ROWID", "SYSDATE", "SYSTIMESTAMP", "LEVEL
 _AFTER_ALIASES: Final = ("order", "group", "having", "qualify", "sort", "cluster", "distribute")
 _BEFORE_ALIASES: Final = ("expressions", "distinct", "where", "windows", "limit", "offset")
 # Neither these nor what they hold names a column.
-_LEAVES: Final = frozenset({exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Placeholder})
+_LEAVES: Final = (exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Placeholder)
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _NO_NODES: Final[frozenset[int]] = frozenset()
+
+
+class _Role(Enum):
+    """What a walk over expressions does with a thing."""
+
+    LEAF = auto()
+    INNER = auto()
+    LIST = auto()
+    COLUMN = auto()
+    QUERY = auto()
+    STAR = auto()
+
+
+_LEAF, _INNER, _LIST, _COLUMN, _QUERY = _Role.LEAF, _Role.INNER, _Role.LIST, _Role.COLUMN, _Role.QUERY
+_ROLES: Final[tuple[tuple[type, _Role], ...]] = (
+    (exp.Column, _COLUMN),
+    (exp.Query, _QUERY),
+    (exp.Star, _Role.STAR),
+    (exp.Expr, _INNER),
+    (list, _LIST),
+)
+
+
+@cache
+def _role(kind: type) -> _Role:
+    """By class, because there are few and nodes are many. A leaf is neither a node nor a list, or one of `_LEAVES`."""
+    if kind in _LEAVES:
+        return _LEAF
+    return next((role for known, role in _ROLES if issubclass(kind, known)), _LEAF)
 
 
 class QueryWalk:
@@ -149,24 +180,31 @@ class QueryWalk:
         hidden: frozenset[str] = _NO_NAMES,
         left: Set[int] = _NO_NODES,
     ) -> None:
-        stack: list[object] = list(roots)
+        stack: list[Any] = list(roots)
         while stack:
             node = stack.pop()
-            if node.__class__ in _LEAVES or id(node) in left:
+            role = _role(node.__class__)
+            if role is _LEAF or id(node) in left:
                 continue
-            if isinstance(node, exp.Column):
-                self.resolve(node, scope, hidden)
-            elif isinstance(node, exp.Query):
-                self.query(node, common, scope)
-            elif isinstance(node, exp.Star):
-                stack.append(node.args.get("replace"))
-            elif isinstance(node, exp.Expr):
-                stack.extend(node.iter_expressions())
-            elif isinstance(node, list):
+            if role is _INNER:
+                stack.extend(node.args.values())
+            elif role is _LIST:
                 stack.extend(node)
+            elif role is _COLUMN:
+                self.resolve(node, scope, hidden)
+            elif role is _QUERY:
+                self.query(node, common, scope)
+            else:
+                stack.append(node.args.get("replace"))
 
     def resolve(self, node: exp.Column, scope: Scope, hidden: frozenset[str]) -> None:
         get = node.args.get
+        qualifier, column = get("table"), get("this")
+        if qualifier.__class__ is column.__class__ is exp.Identifier and not get("db"):
+            source = scope.find(self.name(qualifier))
+            if source is not None:
+                self.place(source, self.column(column))
+                return
         parts = [part for part in (get("catalog"), get("db"), get("table"), get("this")) if part]
         for part in parts:
             if not isinstance(part, exp.Identifier):

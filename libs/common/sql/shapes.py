@@ -123,13 +123,13 @@ class Shaper:
         return text, join_comments(comments) if comments else None
 
     def _peeled(self, sql: str) -> tuple[list[str], str]:
-        """The comments before a statement, and the rest."""
+        """The comments before a statement, and the rest from its first word on."""
         comments: list[str] = []
         end = 0
         while lead := self._leading(sql, end):
             comments.append(lead[1])
             end = lead.end()
-        return comments, sql[end:]
+        return comments, sql[end:].lstrip(_BLANK)
 
     def shape(self, sql: str, draft: str) -> Shape | None:
         """The shape of a statement (without NUL), whose draft this is; None where only the lexer can tell."""
