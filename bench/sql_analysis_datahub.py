@@ -23,7 +23,7 @@ from libs.common.process import calm_collector
 from libs.common.sql.patterns import forget
 
 PEER: Final = True
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 TARGET: Final = 400.0
 _SAMPLE: Final = 1_050
 _SCRIPT: Final = Path(__file__).parent / "peers" / "datahub_rows.py"

@@ -53,6 +53,8 @@ def _analysed(pattern: Pattern, scrubbed: Scrubbed, dialect: Dialect, names: Def
 def _find(scrubbed: Scrubbed, dialect: Dialect, names: DefaultNames) -> _Found:
     trees = parse(scrubbed.source, scrubbed.text, dialect)
     found = None if trees is None else _from_trees(trees, dialect, names)
+    for each in trees or ():
+        each.release()
     if found is None:
         return _Found(_from_words(scrubbed.text, dialect, names), (), False)
     return _Found(*_without_literals(*found, scrubbed.text, dialect), True)

@@ -38,6 +38,11 @@ class Parsed(NamedTuple):
     tree: exp.Expr
     nodes: list[exp.Expr]
 
+    def release(self) -> None:
+        """Let go of the tree: its nodes know their parents, and only the collector would free what is a circle."""
+        for node in self.nodes:
+            node.parent = None
+
 
 def _mute() -> None:
     """sqlglot warns with the statement's text, literals included, when it falls back to Command."""
