@@ -199,12 +199,6 @@ class QueryWalk:
 
     def resolve(self, node: exp.Column, scope: Scope, hidden: frozenset[str]) -> None:
         get = node.args.get
-        qualifier, column = get("table"), get("this")
-        if qualifier.__class__ is column.__class__ is exp.Identifier and not get("db"):
-            source = scope.find(self.name(qualifier))
-            if source is not None:
-                self.place(source, self.column(column))
-                return
         parts = [part for part in (get("catalog"), get("db"), get("table"), get("this")) if part]
         for part in parts:
             if not isinstance(part, exp.Identifier):
